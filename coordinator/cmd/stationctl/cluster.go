@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/tradingflow/weather-station/coordinator/api"
+)
+
+type clusterCmd struct {
+	Status clusterStatusCmd `cmd:"" help:"Show leader, coordinators, pools and health."`
+}
+
+type clusterStatusCmd struct{}
+
+func (clusterStatusCmd) Run(ctx context.Context, a *app) error {
+	c, err := a.client.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(c, func() { a.showCluster(c) })
+}
+
+func (a *app) showCluster(c api.Cluster) {
+	leader := a.paint("nobody leads")
+	if l := c.Leader; l != nil {
+		leader = fmt.Sprintf("%s, epoch %d, since %s, at %s", clean(l.ID), l.Epoch, dash(l.Since.String()), dash(l.Address))
+	}
+	a.fields("leader", leader, "schema", clean(c.Schema))
+	if len(c.Members) > 0 {
+		rows := make([][]string, len(c.Members))
+		for i, m := range c.Members {
+			role := "standby"
+			if m.Leader {
+				role = "leader"
+			}
+			if m.Self {
+				role += ", answers"
+			}
+			rows[i] = []string{clean(m.ID), role, dash(m.Address), dash(m.Version), dash(m.Since.String())}
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"coordinator", "role", "address", "version", "since"}, rows)
+	}
+	if len(c.Pools) > 0 {
+		rows := make([][]string, len(c.Pools))
+		for i, p := range c.Pools {
+			rows[i] = []string{clean(p.Pool), strconv.Itoa(p.Ready), strconv.Itoa(p.Consumers), strconv.Itoa(p.Workers),
+				fmt.Sprintf("%d/%d", p.Busy, p.Capacity)}
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"pool", "queued", "consumers", "workers", "busy"}, rows)
+	}
+	if len(c.Health) > 0 {
+		rows := make([][]string, len(c.Health))
+		for i, d := range c.Health {
+			state := "ok"
+			if !d.OK {
+				state = "down"
+			}
+			rows[i] = []string{clean(d.Name), a.paint(state), dash(d.Detail)}
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"server", "state", "detail"}, rows)
+	}
+}

@@ -1,0 +1,182 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// callTimeout bounds every call that needs etcd.
+const callTimeout = 3 * time.Second
+
+// Errors that a caller decides by.
+var (
+	// ErrNotFound says that there is no such flow.
+	ErrNotFound = errors.New("no such flow")
+	// ErrTooLarge says that a document exceeds MaxDocument.
+	ErrTooLarge = errors.New("flow document too large")
+	// ErrContended says that other writers won every try of a Put.
+	ErrContended = errors.New("flow is being changed by others; try again")
+)
+
+// Unavailable says that etcd did not answer in time. A write that failed so may
+// have happened all the same.
+type Unavailable struct {
+	Op  string // what was tried, e.g. "put flow"
+	Err error
+}
+
+func (u *Unavailable) Error() string { return fmt.Sprintf("%s: etcd is unavailable: %v", u.Op, u.Err) }
+
+// Unwrap returns the client's error.
+func (u *Unavailable) Unwrap() error { return u.Err }
+
+// Config describes a catalog.
+type Config struct {
+	Client *clientv3.Client
+	Prefix string       // first part of every key, e.g. "station"
+	Log    hclog.Logger // nil: silent
+	// Now gives the time for created_at, updated_at and pauses; nil means
+	// time.Now.
+	Now func() time.Time
+}
+
+// Catalog holds all flow definitions. Its methods may be called from any
+// goroutine.
+type Catalog struct {
+	client  *clientv3.Client
+	prefix  string
+	log     hclog.Logger
+	now     func() time.Time
+	synced  chan struct{}
+	skipped atomic.Int64
+
+	mu     sync.RWMutex
+	loaded bool
+	flows  map[ids.FlowID]entry[Record]
+	pauses map[ids.FlowID]entry[time.Time]
+	subs   map[*Subscription]struct{}
+
+	// Revisions up to which the watches have shown every change.
+	flowsSeen, pausesSeen int64
+}
+
+// entry is one key's state: a value, or its absence, as of a revision. Absence
+// is kept only where this process deleted the key itself and older events may
+// still arrive.
+type entry[T any] struct {
+	val     T
+	present bool
+	rev     int64 // modification revision, or that of the deletion
+}
+
+// New checks the config and makes an empty catalog. It reaches no server.
+func New(cfg Config) (*Catalog, error) {
+	cfg.Prefix = strings.TrimRight(cfg.Prefix, "/")
+	var faults []error
+	if cfg.Client == nil {
+		faults = append(faults, errors.New("Client is nil"))
+	}
+	if cfg.Prefix == "" {
+		faults = append(faults, errors.New(`Prefix is empty; give the first part of all keys, such as "station"`))
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("catalog config: %w", errors.Join(faults...))
+	}
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Catalog{
+		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now,
+		synced: make(chan struct{}),
+		flows:  make(map[ids.FlowID]entry[Record]),
+		pauses: make(map[ids.FlowID]entry[time.Time]),
+		subs:   make(map[*Subscription]struct{}),
+	}, nil
+}
+
+func (c *Catalog) flowsKey() string             { return c.prefix + "/flows/" }
+func (c *Catalog) pausesKey() string            { return c.prefix + "/pauses/" }
+func (c *Catalog) flowKey(f ids.FlowID) string  { return c.flowsKey() + string(f) }
+func (c *Catalog) pauseKey(f ids.FlowID) string { return c.pausesKey() + string(f) }
+func (c *Catalog) chunksOf(f ids.FlowID) string { return c.prefix + "/chunks/" + string(f) + "/" }
+func (c *Catalog) setKey(f ids.FlowID, s *chunkSet) string {
+	return c.chunksOf(f) + s.Set.String() + "/"
+}
+func (c *Catalog) chunkKey(f ids.FlowID, s *chunkSet, n int) string {
+	return fmt.Sprintf("%s%04d", c.setKey(f, s), n)
+}
+
+// Synced is closed when Run has loaded all records for the first time.
+func (c *Catalog) Synced() <-chan struct{} { return c.synced }
+
+// Skipped counts the values that could not be read and were passed over.
+func (c *Catalog) Skipped() int64 { return c.skipped.Load() }
+
+// Get returns a flow's record from memory.
+func (c *Catalog) Get(flow ids.FlowID) (Record, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e := c.flows[flow]
+	return e.val, e.present
+}
+
+// List returns all records from memory, ordered by flow id.
+func (c *Catalog) List() []Record {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	list := make([]Record, 0, len(c.flows))
+	for _, e := range c.flows {
+		if e.present {
+			list = append(list, e.val)
+		}
+	}
+	slices.SortFunc(list, func(a, b Record) int { return cmp.Compare(a.Flow, b.Flow) })
+	return list
+}
+
+// Paused reports, from memory, whether a flow is paused.
+func (c *Catalog) Paused(flow ids.FlowID) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.pauses[flow].present
+}
+
+// PausedSince returns, from memory, since when a flow is paused.
+func (c *Catalog) PausedSince(flow ids.FlowID) (time.Time, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e := c.pauses[flow]
+	return e.val, e.present
+}
+
+// call runs one request with the usual deadline and types its error. An error of
+// the caller's own context is returned as it is.
+func call[T any](ctx context.Context, op string, f func(context.Context) (T, error)) (T, error) {
+	tctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	v, err := f(tctx)
+	switch {
+	case err == nil:
+		return v, nil
+	case ctx.Err() != nil:
+		return v, fmt.Errorf("%s: %w", op, ctx.Err())
+	case permanent(err):
+		return v, fmt.Errorf("%s: %w", op, err)
+	}
+	return v, &Unavailable{Op: op, Err: err}
+}

@@ -1,0 +1,167 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// page is how many records one request of the load asks for: few enough to keep
+// an answer below 32 MiB when all of them are as large as one key may be.
+const page = 32
+
+// Run loads all records and follows changes until ctx ends; then it returns nil.
+// After a break it loads again. Only one call may run at a time.
+func (c *Catalog) Run(ctx context.Context) error {
+	away := false
+	for ctx.Err() == nil {
+		revision, err := c.load(ctx)
+		if err == nil {
+			if away {
+				away = false
+				c.log.Info("flow catalog is up to date again")
+			}
+			err = c.follow(ctx, revision+1)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if !away {
+			away = true
+			c.log.Warn("flow catalog is not followed at present", "error", err)
+		}
+		wait(ctx, 200*time.Millisecond)
+	}
+	return nil
+}
+
+// load reads all records and pauses at one revision and drops from memory what
+// is no longer there.
+func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
+	seen := make(map[string]bool)
+	for _, prefix := range []string{c.flowsKey(), c.pausesKey()} {
+		from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+		for {
+			opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+			if revision > 0 {
+				opts = append(opts, clientv3.WithRev(revision))
+			}
+			resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
+				return c.client.Get(ctx, from, opts...)
+			})
+			if err != nil {
+				return 0, err
+			}
+			if revision == 0 {
+				revision = resp.Header.Revision
+			}
+			for _, kv := range resp.Kvs {
+				seen[string(kv.Key)] = true
+				if err := c.apply(ctx, kv); err != nil {
+					return 0, err
+				}
+			}
+			if !resp.More {
+				break
+			}
+			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		}
+	}
+	c.finishLoad(seen, revision)
+	return revision, nil
+}
+
+// follow applies changes until a watch breaks or ctx ends.
+func (c *Catalog) follow(ctx context.Context, revision int64) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithRev(revision)}
+	flows := c.client.Watch(ctx, c.flowsKey(), opts...)
+	pauses := c.client.Watch(ctx, c.pausesKey(), opts...)
+	for {
+		var (
+			resp clientv3.WatchResponse
+			ok   bool
+		)
+		select {
+		case resp, ok = <-flows:
+		case resp, ok = <-pauses:
+		}
+		if !ok {
+			return errors.New("watch ended")
+		}
+		if err := resp.Err(); err != nil {
+			return fmt.Errorf("watch flows: %w", err)
+		}
+		for _, ev := range resp.Events {
+			if ev.Type == clientv3.EventTypeDelete {
+				c.applyDelete(string(ev.Kv.Key), ev.Kv.ModRevision)
+				continue
+			}
+			if err := c.apply(ctx, ev.Kv); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// apply takes one key's value into memory. What cannot be read is passed over;
+// an error means that etcd is away.
+func (c *Catalog) apply(ctx context.Context, kv *mvccpb.KeyValue) error {
+	key := string(kv.Key)
+	if name, ok := strings.CutPrefix(key, c.pausesKey()); ok {
+		flow, err := ids.ParseFlowID(name)
+		if err != nil {
+			c.skip(key, err)
+			return nil
+		}
+		ms, err := strconv.ParseInt(string(kv.Value), 10, 64)
+		if err != nil { // a pause holds, whatever is written in it
+			c.skip(key, err)
+		}
+		c.setPause(flow, time.UnixMilli(ms), kv.ModRevision)
+		return nil
+	}
+	flow, err := ids.ParseFlowID(strings.TrimPrefix(key, c.flowsKey()))
+	if err != nil {
+		c.skip(key, err)
+		return nil
+	}
+	rec, err := c.assemble(ctx, "load flows", flow, kv)
+	var bad *unreadable
+	switch {
+	case errors.As(err, &bad):
+		c.skip(key, bad)
+	case errors.Is(err, errReplaced): // the event of the newer record follows
+	case err != nil:
+		return err
+	default:
+		c.setFlow(rec, kv.ModRevision)
+	}
+	return nil
+}
+
+func (c *Catalog) applyDelete(key string, revision int64) {
+	if name, ok := strings.CutPrefix(key, c.pausesKey()); ok {
+		c.forgetPause(ids.FlowID(name), revision)
+		return
+	}
+	c.forgetFlow(ids.FlowID(strings.TrimPrefix(key, c.flowsKey())), revision)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

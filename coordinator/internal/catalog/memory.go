@@ -1,0 +1,135 @@
+package catalog
+
+import (
+	"time"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// put stores a value unless something as new is known; it reports whether it
+// did.
+func put[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, val T, rev int64) bool {
+	if m[flow].rev >= rev {
+		return false
+	}
+	m[flow] = entry[T]{val: val, present: true, rev: rev}
+	return true
+}
+
+// drop marks a key as deleted by this process.
+func drop[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, rev int64) bool {
+	old, ok := m[flow]
+	if ok && old.rev >= rev {
+		return false
+	}
+	m[flow] = entry[T]{rev: rev}
+	return old.present
+}
+
+// forget removes a key whose deletion the watch has shown: no older event can
+// follow.
+func forget[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, rev int64) bool {
+	old, ok := m[flow]
+	if !ok || old.rev > rev {
+		return false
+	}
+	delete(m, flow)
+	return old.present
+}
+
+// What this process wrote or read by itself (own…) reaches memory at any time,
+// even after the watch has shown later changes of the same key. So it counts only
+// if the watch has not come that far; else the watch has told the whole story.
+
+func (c *Catalog) ownFlow(rec Record, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rev > c.flowsSeen && put(c.flows, rec.Flow, rec, rev) {
+		c.mark(rec.Flow)
+	}
+}
+
+func (c *Catalog) ownFlowDelete(flow ids.FlowID, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rev > c.flowsSeen && drop(c.flows, flow, rev) {
+		c.mark(flow)
+	}
+}
+
+func (c *Catalog) ownPause(flow ids.FlowID, since time.Time, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rev > c.pausesSeen && put(c.pauses, flow, since, rev) {
+		c.mark(flow)
+	}
+}
+
+func (c *Catalog) ownPauseDelete(flow ids.FlowID, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rev > c.pausesSeen && drop(c.pauses, flow, rev) {
+		c.mark(flow)
+	}
+}
+
+// The rest is for the load and the watches, which see each key's changes in
+// order.
+
+func (c *Catalog) setFlow(rec Record, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flowsSeen = max(c.flowsSeen, rev)
+	if put(c.flows, rec.Flow, rec, rev) {
+		c.mark(rec.Flow)
+	}
+}
+
+func (c *Catalog) setPause(flow ids.FlowID, since time.Time, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pausesSeen = max(c.pausesSeen, rev)
+	if put(c.pauses, flow, since, rev) {
+		c.mark(flow)
+	}
+}
+
+func (c *Catalog) forgetFlow(flow ids.FlowID, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flowsSeen = max(c.flowsSeen, rev)
+	if forget(c.flows, flow, rev) {
+		c.mark(flow)
+	}
+}
+
+func (c *Catalog) forgetPause(flow ids.FlowID, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pausesSeen = max(c.pausesSeen, rev)
+	if forget(c.pauses, flow, rev) {
+		c.mark(flow)
+	}
+}
+
+// finishLoad forgets what a load at the given revision did not find, and
+// completes the first load.
+func (c *Catalog) finishLoad(seen map[string]bool, rev int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flowsSeen, c.pausesSeen = max(c.flowsSeen, rev), max(c.pausesSeen, rev)
+	for f := range c.flows {
+		if !seen[c.flowKey(f)] && forget(c.flows, f, rev) {
+			c.mark(f)
+		}
+	}
+	for f := range c.pauses {
+		if !seen[c.pauseKey(f)] && forget(c.pauses, f, rev) {
+			c.mark(f)
+		}
+	}
+	if !c.loaded {
+		c.loaded = true
+		close(c.synced)
+	}
+}

@@ -1,0 +1,122 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// errReplaced says that a record's chunks are gone: a newer record exists.
+var errReplaced = errors.New("record's chunks are gone")
+
+// GetFresh reads a flow from etcd, linearizably. Errors: ErrNotFound,
+// *Unavailable, one for a record that cannot be read, or that of ctx.
+func (c *Catalog) GetFresh(ctx context.Context, flow ids.FlowID) (Record, error) {
+	rec, mod, err := c.fetch(ctx, "get flow", flow)
+	if err != nil {
+		return Record{}, err
+	}
+	if rec == nil {
+		return Record{}, fmt.Errorf("get flow %s: %w", flow, ErrNotFound)
+	}
+	c.ownFlow(*rec, mod)
+	return *rec, nil
+}
+
+// read is fetch for writers: a record that cannot be read counts as none, so
+// that it can be replaced.
+func (c *Catalog) read(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, error) {
+	rec, mod, err := c.fetch(ctx, op, flow)
+	var bad *unreadable
+	if errors.As(err, &bad) {
+		c.skip(c.flowKey(flow), bad)
+		return nil, mod, nil
+	}
+	return rec, mod, err
+}
+
+// unreadable is a value that is not a record.
+type unreadable struct{ err error }
+
+func (u *unreadable) Error() string { return u.err.Error() }
+func (u *unreadable) Unwrap() error { return u.err }
+
+// fetch reads a flow's record and its key's modification revision: nil and 0 if
+// there is none.
+func (c *Catalog) fetch(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, error) {
+	for {
+		resp, err := call(ctx, op, func(ctx context.Context) (*clientv3.GetResponse, error) {
+			return c.client.Get(ctx, c.flowKey(flow))
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(resp.Kvs) == 0 {
+			return nil, 0, nil
+		}
+		rec, err := c.assemble(ctx, op, flow, resp.Kvs[0])
+		if errors.Is(err, errReplaced) {
+			again, err := call(ctx, op, func(ctx context.Context) (*clientv3.GetResponse, error) {
+				return c.client.Get(ctx, c.flowKey(flow), clientv3.WithKeysOnly())
+			})
+			if err != nil {
+				return nil, 0, err
+			}
+			if len(again.Kvs) == 0 || again.Kvs[0].ModRevision != resp.Kvs[0].ModRevision {
+				continue
+			}
+			return nil, resp.Kvs[0].ModRevision, &unreadable{errReplaced}
+		}
+		if err != nil {
+			return nil, resp.Kvs[0].ModRevision, err
+		}
+		return &rec, resp.Kvs[0].ModRevision, nil
+	}
+}
+
+// assemble decodes a record and fetches its chunks, if it has any. Errors:
+// *unreadable, errReplaced, or those of call.
+func (c *Catalog) assemble(ctx context.Context, op string, flow ids.FlowID, kv *mvccpb.KeyValue) (Record, error) {
+	s, err := decode(flow, kv.Value)
+	if err != nil {
+		return Record{}, &unreadable{err}
+	}
+	if s.Chunks == nil {
+		return s.record(), nil
+	}
+	var packed bytes.Buffer
+	for n := range s.Chunks.Count { // one by one: answers have a size limit as well
+		resp, err := call(ctx, op, func(ctx context.Context) (*clientv3.GetResponse, error) {
+			return c.client.Get(ctx, c.chunkKey(flow, s.Chunks, n))
+		})
+		if err != nil {
+			return Record{}, err
+		}
+		if len(resp.Kvs) == 0 {
+			return Record{}, errReplaced
+		}
+		packed.Write(resp.Kvs[0].Value)
+	}
+	if packed.Len() != s.Chunks.Size {
+		return Record{}, &unreadable{fmt.Errorf("chunks hold %d bytes instead of %d", packed.Len(), s.Chunks.Size)}
+	}
+	whole, err := decode(flow, packed.Bytes())
+	if err != nil {
+		return Record{}, &unreadable{err}
+	}
+	if whole.Chunks != nil || whole.UID != s.UID || whole.Revision != s.Revision {
+		return Record{}, &unreadable{errors.New("chunks hold another record")}
+	}
+	return whole.record(), nil
+}
+
+func (c *Catalog) skip(key string, err error) {
+	c.skipped.Add(1)
+	c.log.Error("unreadable value passed over", "key", key, "error", err)
+}

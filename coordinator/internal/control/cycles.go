@@ -1,0 +1,181 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
+	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/task"
+)
+
+// StartCycle starts a cycle now. The same key gives the same cycle again.
+func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (api.CycleSummary, error) {
+	if key == "" {
+		key = uuid.NewString() // the call itself may be repeated on its way to Redis
+	}
+	var out ledger.Started
+	err := again(ctx, func() error {
+		f, err := c.get(ctx, id)
+		if err != nil {
+			return err
+		}
+		out, err = c.cfg.Ledger.StartCycle(ctx, 0, ledger.Start{
+			Plan: f.Plan, TriggerKey: key, Occasion: ids.Occasion(f.Record.UID, "trigger|"+key),
+			Overlap: f.Document.Overlap == schedule.OverlapAllow,
+		})
+		if errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrGone) {
+			c.cfg.Registry.Refresh(id)
+			if merr := c.cfg.Mirror.One(ctx, id); merr != nil {
+				return merr
+			}
+		}
+		return err
+	}, ledger.ErrStale, ledger.ErrGone, ledger.ErrDeleting)
+	if errors.Is(err, ledger.ErrBusy) {
+		return api.CycleSummary{}, &httpapi.Conflict{Code: "cycle_running",
+			Detail: fmt.Sprintf("a cycle of flow %q is running and its overlap policy is skip; wait for it, cancel it, or register the flow with overlap: allow", string(id))}
+	}
+	if err != nil {
+		return api.CycleSummary{}, translate(err, flowName(id))
+	}
+	if !out.Before {
+		c.cfg.Log.Info("cycle started by hand", "flow", id, "cycle", out.Cycle)
+	}
+	return c.summary(ctx, id, out.Cycle)
+}
+
+func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {
+	s, err := c.cfg.Ledger.Cycle(ctx, id, n)
+	if err != nil {
+		return api.CycleSummary{}, translate(err, cycleName(id, n))
+	}
+	now, err := c.cfg.Ledger.Now(ctx)
+	if err != nil {
+		return api.CycleSummary{}, translate(err, cycleName(id, n))
+	}
+	return cycleSummary(s, now), nil
+}
+
+func cycleSummary(s ledger.CycleState, now time.Time) api.CycleSummary {
+	out := api.CycleSummary{
+		Cycle: s.Cycle, UUID: s.UUID.String(), FlowID: string(s.Flow), Status: s.Status, Trigger: s.Trigger, Revision: s.Revision,
+		StartedAt: api.At(s.StartedAt), CompletedAt: api.At(s.CompletedAt), TotalNodes: int(s.Total), CompletedNodes: int(s.Completed),
+		Succeeded: int(s.Counts[task.Succeeded]), Failed: int(s.Counts[task.Failed]), Skipped: int(s.Counts[task.Skipped]),
+		Stopped: int(s.Counts[task.Stopped]), Cancelled: int(s.Counts[task.Cancelled]), Unknown: int(s.Counts[task.Unknown]),
+		Error: s.Error, Archived: s.Archived || s.Archiving,
+	}
+	if s.Trigger == api.TriggerSlot {
+		out.Slot = api.At(s.Slot)
+	}
+	end := s.CompletedAt
+	if end.IsZero() {
+		end = now
+	}
+	out.DurationSeconds = math.Round(end.Sub(s.StartedAt).Seconds()*1000) / 1000
+	return out
+}
+
+// ListCycles returns a flow's cycles, the newest first.
+func (c *Control) ListCycles(ctx context.Context, id ids.FlowID, limit int, before int64) ([]api.CycleSummary, error) {
+	if _, err := c.get(ctx, id); err != nil {
+		return nil, err
+	}
+	states, err := c.cfg.Ledger.Cycles(ctx, id, limit, before)
+	if err != nil {
+		return nil, translate(err, flowName(id))
+	}
+	now, err := c.cfg.Ledger.Now(ctx)
+	if err != nil {
+		return nil, translate(err, flowName(id))
+	}
+	out := make([]api.CycleSummary, len(states))
+	for i, s := range states {
+		out[i] = cycleSummary(s, now)
+	}
+	return out, nil
+}
+
+// CancelCycle ends a cycle early: when it returns, no claim is granted in it.
+func (c *Control) CancelCycle(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {
+	if _, err := c.get(ctx, id); err != nil {
+		return api.CycleSummary{}, err
+	}
+	was, err := c.cfg.Ledger.CancelCycle(ctx, 0, id, n, uuid.Nil, ledger.CauseCancelled)
+	if err != nil {
+		return api.CycleSummary{}, translate(err, cycleName(id, n))
+	}
+	if api.CycleEnded(was) {
+		return api.CycleSummary{}, &httpapi.Conflict{Code: "cycle_ended", Detail: fmt.Sprintf("%s has ended: %s", cycleName(id, n), was)}
+	}
+	if was == api.CycleRunning {
+		c.cfg.Log.Info("cycle cancelled", "flow", id, "cycle", n)
+	}
+	return c.summary(ctx, id, n)
+}
+
+// metricsWindow is how many ended cycles the metrics look at, as the seed does.
+const metricsWindow = 10
+
+// Metrics returns the execution metrics of a flow's last ended cycles.
+func (c *Control) Metrics(ctx context.Context, id ids.FlowID) (api.Metrics, error) {
+	if _, err := c.get(ctx, id); err != nil {
+		return api.Metrics{}, err
+	}
+	out := api.Metrics{FlowID: string(id), Window: metricsWindow}
+	var took []float64
+	for before := int64(0); len(took) < metricsWindow; {
+		states, err := c.cfg.Ledger.Cycles(ctx, id, 50, before)
+		if err != nil {
+			return out, translate(err, flowName(id))
+		}
+		for _, s := range states {
+			before = s.Cycle
+			if !s.Ended() || len(took) == metricsWindow {
+				continue
+			}
+			took = append(took, s.CompletedAt.Sub(s.StartedAt).Seconds())
+			switch s.Status {
+			case api.CycleCompleted:
+				out.Successful++
+			case api.CycleFailed, api.CycleTimeout:
+				out.Failed++
+			}
+		}
+		if len(states) < 50 {
+			break
+		}
+	}
+	out.TotalExecutions = len(took)
+	if len(took) == 0 {
+		return out, nil
+	}
+	out.SuccessRate = float64(out.Successful) / float64(len(took))
+	slices.Sort(took)
+	for _, t := range took {
+		out.AvgSeconds += t / float64(len(took))
+	}
+	out.P50Seconds, out.MaxSeconds = took[len(took)/2], took[len(took)-1]
+	return out, nil
+}
+
+// outputs splits "node:handle" names into the handles of one node.
+func outputs(node ids.NodeID, all map[string]json.RawMessage, handles []string) map[string]json.RawMessage {
+	out := make(map[string]json.RawMessage, len(handles))
+	for _, h := range handles {
+		if v, ok := all[string(node)+":"+h]; ok {
+			out[h] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,246 @@
+// Package dispatch carries ready nodes from the outbox to their pools: publish,
+// confirm, mark. It works in two stages joined by a channel, so that publishing
+// never waits for a confirm: the first publishes all that is waiting and keeps
+// the receipts; the second waits for receipts in their order and marks every
+// offer that is confirmed by then with one script call.
+//
+// An offer whose receipt reports an error, or never comes, keeps its outbox
+// entry and is published again at the reader's next pass. A message may thus be
+// published twice; the second finds its attempt claimed and is dropped.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+	"github.com/tradingflow/weather-station/shared/task"
+	"github.com/tradingflow/weather-station/shared/taskqueue"
+)
+
+// Ledger is what dispatching writes.
+type Ledger interface {
+	Dispatched(ctx context.Context, epoch ids.Epoch, done []ledger.Entry) error
+	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
+	Hold(ctx context.Context, epoch ids.Epoch, e ledger.Entry, waitsFor, blocker string) error
+}
+
+// Publisher offers messages.
+type Publisher interface {
+	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
+}
+
+// Plans finds the plan of a cycle.
+type Plans interface {
+	OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error)
+}
+
+// Fleet knows what the live workers carry.
+type Fleet interface {
+	Carries(pool, nodeType string) bool
+}
+
+// Source hands out offers and takes them back.
+type Source interface {
+	Take(ctx context.Context, limit int) []ledger.Entry
+}
+
+// window is how many receipts may be open at once.
+const window = 4096
+
+// receiptPatience bounds the wait for one receipt; a broker under an alarm
+// answers late, and the offer is then made again.
+const receiptPatience = 30 * time.Second
+
+// Config of a Dispatcher.
+type Config struct {
+	Ledger    Ledger
+	Publisher Publisher
+	Plans     Plans
+	Fleet     Fleet
+	Source    Source
+	Done      func(entryIDs ...string) // gives entries back to the reader
+	Epoch     ids.Epoch
+	Prefix    string
+	Log       hclog.Logger
+	Offered   func(n int) // counts confirmed offers; may be nil
+}
+
+type offer struct {
+	entry   ledger.Entry
+	receipt *taskqueue.Receipt
+}
+
+// Run dispatches until ctx ends or the epoch is fenced, which it returns.
+func Run(ctx context.Context, cfg Config) error {
+	g, ctx := errgroup.WithContext(ctx)
+	open := make(chan offer, window)
+	d := &dispatcher{Config: cfg, open: open}
+	g.Go(func() error { defer close(open); return d.publish(ctx) })
+	g.Go(func() error { return d.settle(ctx) })
+	return g.Wait()
+}
+
+type dispatcher struct {
+	Config
+	open chan offer
+	down bool // the last publish found no connection
+}
+
+func (d *dispatcher) publish(ctx context.Context) error {
+	for ctx.Err() == nil {
+		for _, e := range d.Source.Take(ctx, 512) {
+			if err := d.offer(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// offer publishes one entry. Only a refusal by epoch is returned.
+func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
+	p, err := d.Plans.OfCycle(ctx, e.Attempt)
+	var n *plan.Node
+	if err == nil {
+		n = p.Node(e.Node)
+	}
+	if errors.Is(err, ledger.ErrGone) || (err == nil && n == nil) {
+		return d.gaveBack(e, d.Ledger.Drop(ctx, d.Epoch, e.ID))
+	}
+	if err != nil {
+		return d.gaveBack(e, err)
+	}
+	if !d.Fleet.Carries(n.Pool, n.Type) {
+		d.Log.Warn("node waits for a worker of its type", "flow", e.Flow, "cycle", e.Cycle, "node", e.Node, "type", n.Type, "pool", n.Pool)
+		return d.gaveBack(e, d.Ledger.Hold(ctx, d.Epoch, e, ledger.HeldByType(n.Pool, n.Type), "no_worker"))
+	}
+	t := task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool}
+	receipt, err := d.Publisher.Publish(ctx, taskqueue.Queue(d.Prefix, n.Pool), e.ID, t.Encode())
+	if err != nil {
+		if !d.down && ctx.Err() == nil {
+			d.down = true
+			d.Log.Warn("tasks can't be published", "error", err)
+		}
+		return d.gaveBack(e, err)
+	}
+	if d.down {
+		d.down = false
+		d.Log.Info("tasks are published again")
+	}
+	select {
+	case d.open <- offer{e, receipt}:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// gaveBack returns an entry to the reader and passes on a refusal by epoch.
+func (d *dispatcher) gaveBack(e ledger.Entry, err error) error {
+	d.Done(e.ID)
+	if ledger.Fenced(err) {
+		return err
+	}
+	return nil
+}
+
+// settle waits for the oldest open receipt, then takes along every later one
+// that is there already, and marks them together.
+func (d *dispatcher) settle(ctx context.Context) error {
+	var waiting *offer // read from the channel, its receipt still open
+	for {
+		o := waiting
+		if o == nil {
+			next, more := <-d.open
+			if !more {
+				return nil
+			}
+			o = &next
+		}
+		if !d.await(ctx, o.receipt) {
+			return nil
+		}
+		var confirmed []ledger.Entry
+		var back []string
+		for waiting = nil; o != nil; {
+			if isDone(o.receipt) && o.receipt.Err() == nil {
+				confirmed = append(confirmed, o.entry)
+			} else {
+				back = append(back, o.entry.ID)
+			}
+			o = nil
+			if len(confirmed)+len(back) < 128 {
+				select {
+				case next, more := <-d.open:
+					switch {
+					case more && isDone(next.receipt):
+						o = &next
+					case more:
+						waiting = &next
+					}
+				default:
+				}
+			}
+		}
+		if err := d.mark(ctx, confirmed, back); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits until the receipt is there or patience is at its end; false when
+// ctx ended.
+func (d *dispatcher) await(ctx context.Context, r *taskqueue.Receipt) bool {
+	if isDone(r) {
+		return true
+	}
+	patience := time.NewTimer(receiptPatience)
+	defer patience.Stop()
+	select {
+	case <-r.Done():
+	case <-patience.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+func isDone(r *taskqueue.Receipt) bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *dispatcher) mark(ctx context.Context, confirmed []ledger.Entry, back []string) error {
+	if len(back) > 0 {
+		d.Log.Warn("offers were not confirmed and will be made again", "count", len(back))
+		d.Done(back...)
+	}
+	if len(confirmed) == 0 {
+		return nil
+	}
+	err := d.Ledger.Dispatched(ctx, d.Epoch, confirmed)
+	entries := make([]string, len(confirmed))
+	for i, e := range confirmed {
+		entries[i] = e.ID
+	}
+	d.Done(entries...)
+	switch {
+	case ledger.Fenced(err):
+		return err
+	case err != nil && ctx.Err() == nil:
+		d.Log.Warn("offers can't be marked and will be made again", "count", len(confirmed), "error", err)
+	case err == nil && d.Offered != nil:
+		d.Offered(len(confirmed))
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// errGone says that the candidate's key is deleted or belongs to another lease.
+var errGone = errors.New("own election key is gone")
+
+// candidacy is one key in the line, from the moment it was put.
+type candidacy struct {
+	e   *Elector
+	s   *session
+	key string
+	rev int64 // create revision
+	val value
+}
+
+// stand puts the session's key into the line.
+func (e *Elector) stand(ctx context.Context, s *session) (*candidacy, error) {
+	c := &candidacy{e: e, s: s, key: e.keys.candidate(s.id), val: value{
+		ID: e.cfg.ID, Presence: e.cfg.Presence, Info: e.cfg.Info, Joined: e.cfg.Now().UnixMilli(),
+	}}
+	data, err := json.Marshal(c.val)
+	if err != nil {
+		return nil, fmt.Errorf("encode candidate: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*tryTimeout(s.ttl))
+	defer cancel()
+	resp, err := e.cfg.Client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(c.key), "=", 0)).
+		Then(clientv3.OpPut(c.key, string(data), clientv3.WithLease(s.id))).
+		Else(clientv3.OpGet(c.key)).
+		Commit()
+	if err != nil {
+		return nil, fmt.Errorf("put election key: %w", err)
+	}
+	c.rev = resp.Header.Revision
+	if !resp.Succeeded { // the client repeated a put that had been applied
+		c.rev = resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision
+	}
+	return c, nil
+}
+
+// win waits until the candidacy is first in the line and makes it leader. The
+// revision is that of the write which did so. While etcd does not answer it goes
+// on trying; it ends with errGone, a bad epoch base, or ctx.
+func (c *candidacy) win(ctx context.Context) (epoch ids.Epoch, revision int64, err error) {
+	for {
+		first, seen, base, err := c.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return 0, 0, ctx.Err()
+		case errors.Is(err, errGone):
+			return 0, 0, err
+		case err != nil:
+			c.e.cfg.Log.Debug("cannot read election line", "error", err)
+			pause(ctx, c.retry())
+			continue
+		case !first:
+			c.awaitDelete(ctx, seen+1)
+			continue
+		}
+		n, err := parseBase(base.Kvs)
+		if err != nil {
+			return 0, 0, err
+		}
+		epoch = n + ids.Epoch(c.rev)
+		var baseRev int64
+		if len(base.Kvs) > 0 {
+			baseRev = base.Kvs[0].ModRevision
+		}
+		revision, won, err := c.claim(ctx, epoch, baseRev)
+		if err != nil {
+			c.e.cfg.Log.Debug("cannot claim leadership", "error", err)
+			pause(ctx, c.retry())
+		}
+		if won {
+			return epoch, revision, nil
+		}
+		// Either the key is gone or the base changed: look again.
+	}
+}
+
+func (c *candidacy) retry() time.Duration {
+	return min(c.s.ttl/20, 200*time.Millisecond)
+}
+
+// look reads the line and the epoch base at one revision. Foreign keys in the
+// line, which do not decode or hang on no lease, are passed over.
+func (c *candidacy) look(ctx context.Context) (first bool, revision int64, base *clientv3.GetResponse, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
+	defer cancel()
+	resp, err := c.e.cfg.Client.Txn(ctx).Then(
+		clientv3.OpGet(c.e.keys.line(), clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend)),
+		clientv3.OpGet(c.e.keys.epochBase()),
+	).Commit()
+	if err != nil {
+		return false, 0, nil, fmt.Errorf("read election line: %w", err)
+	}
+	base = (*clientv3.GetResponse)(resp.Responses[1].GetResponseRange())
+	first = true
+	for _, kv := range resp.Responses[0].GetResponseRange().Kvs {
+		if string(kv.Key) == c.key {
+			if kv.CreateRevision != c.rev || kv.Lease != int64(c.s.id) {
+				break
+			}
+			return first, resp.Header.Revision, base, nil
+		}
+		if _, _, err := decode(kv); err != nil || kv.Lease == 0 {
+			c.e.cfg.Log.Warn("foreign key in the election line passed over", "key", string(kv.Key))
+			continue
+		}
+		first = false
+	}
+	return false, 0, nil, errGone
+}
+
+// claim writes the epoch into the own key, if that is still the same key and
+// the epoch base is still the one that was read. Nothing older can have joined
+// the line since it was read, because create revisions only grow.
+func (c *candidacy) claim(ctx context.Context, epoch ids.Epoch, baseRev int64) (revision int64, won bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
+	defer cancel()
+	c.val.Epoch, c.val.Since = epoch, c.e.cfg.Now().UnixMilli()
+	data, err := json.Marshal(c.val)
+	if err != nil {
+		return 0, false, fmt.Errorf("encode candidate: %w", err)
+	}
+	resp, err := c.e.cfg.Client.Txn(ctx).
+		If(append(c.mine(), clientv3.Compare(clientv3.ModRevision(c.e.keys.epochBase()), "=", baseRev))...).
+		Then(clientv3.OpPut(c.key, string(data), clientv3.WithLease(c.s.id))).
+		Commit()
+	if err != nil {
+		return 0, false, fmt.Errorf("claim leadership: %w", err)
+	}
+	return resp.Header.Revision, resp.Succeeded, nil
+}
+
+func (c *candidacy) mine() []clientv3.Cmp {
+	return []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(c.key), "=", c.rev),
+		clientv3.Compare(clientv3.LeaseValue(c.key), "=", c.s.id),
+	}
+}
+
+// awaitDelete returns when a key of the line is deleted, when the watch breaks,
+// after a TTL at the latest, or when ctx ends.
+func (c *candidacy) awaitDelete(ctx context.Context, revision int64) {
+	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), c.s.ttl)
+	defer cancel()
+	for resp := range c.e.cfg.Client.Watch(ctx, c.e.keys.line(),
+		clientv3.WithPrefix(), clientv3.WithRev(revision), clientv3.WithFilterPut()) {
+		if err := resp.Err(); err != nil {
+			pause(ctx, c.retry())
+			return
+		}
+		if len(resp.Events) > 0 {
+			return
+		}
+	}
+}
+
+// guard watches the own key from the given revision on and returns when the key
+// is known to be gone, or when ctx ends. While etcd does not answer it waits.
+func (c *candidacy) guard(ctx context.Context, revision int64) {
+	for ctx.Err() == nil {
+		if c.watchOwn(ctx, revision) {
+			return
+		}
+		// The watch broke, and may have missed the deletion: read the key.
+		tctx, cancel := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
+		resp, err := c.e.cfg.Client.Get(tctx, c.key)
+		cancel()
+		if err != nil {
+			pause(ctx, c.retry())
+			continue
+		}
+		if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != c.rev || resp.Kvs[0].Lease != int64(c.s.id) {
+			return
+		}
+		revision = resp.Header.Revision + 1
+	}
+}
+
+// watchOwn reports whether it saw that the key is gone; otherwise the watch
+// broke.
+func (c *candidacy) watchOwn(ctx context.Context, revision int64) bool {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	for resp := range c.e.cfg.Client.Watch(ctx, c.key, clientv3.WithRev(revision)) {
+		if resp.Err() != nil {
+			return false
+		}
+		for _, ev := range resp.Events {
+			if ev.Type == clientv3.EventTypeDelete || ev.Kv.CreateRevision != c.rev || ev.Kv.Lease != int64(c.s.id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// release takes the key out of the line and ends the lease. It tries for a TTL,
+// after which the lease has run out by itself. Renewals must have stopped.
+func (c *candidacy) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.s.ttl)
+	defer cancel()
+	for ctx.Err() == nil {
+		tctx, cancelTry := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
+		_, err := c.e.deleteKey(tctx, c.key, c.rev)
+		cancelTry()
+		if err == nil {
+			break
+		}
+		c.e.cfg.Log.Debug("cannot delete own election key", "error", err)
+		pause(ctx, c.retry())
+	}
+	c.s.revoke(ctx)
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

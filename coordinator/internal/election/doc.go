@@ -1,0 +1,89 @@
+// Package election decides which coordinator leads, and gives each leadership
+// its epoch.
+//
+// Every coordinator stands: it holds one key under the prefix, bound to a lease
+// of its own, and the key with the lowest create revision leads. The keys
+// together are the list of members and, in the order of their create
+// revisions, the line of succession. The epoch of a leadership is base plus the
+// create revision of its key, so it grows with each change of leader. The base
+// is 0 until an operator raises it (key <prefix>/epoch_base) after etcd was
+// restored from a backup, whose revisions would otherwise start lower than
+// epochs that the ledger has already seen.
+//
+// # What leadership is worth
+//
+// Leadership is a hint that keeps two coordinators from doing the same work; it
+// is no lock. A process may be stopped for minutes between looking at its Term
+// and the write that follows. What makes a deposed leader harmless is that each
+// write carries the epoch and the ledger refuses one that is too low. Nothing
+// here may be used in place of that check.
+//
+// # A candidacy
+//
+// A candidacy has a lease of its own and ends with it. It puts its key, then
+// looks at the line each time a key goes. The step from candidate to leader is
+// one transaction that compares the own key's create revision and lease and
+// writes the epoch into the key, after a read showed no older key in the line;
+// none can appear later, because create revisions only grow. A
+// candidate whose key vanished while it waited (its lease was revoked, an
+// operator deleted it) fails that transaction and stands again with a new
+// lease. The client library's Election is not used: its Campaign returns success
+// to such a candidate, which then leads beside the real leader, and its Resign
+// forgets that it leads when the request fails.
+//
+// # How leadership is lost
+//
+// The lease is renewed every quarter of its time to live, each try with a short
+// deadline of its own. A renewal counts from the moment it was sent: the server
+// counts from a later moment, so the candidate's clock runs out first. The time
+// to live is the one the server granted, which can exceed the one asked for.
+// Until the last renewal's sending + TTL − margin, on the monotonic clock, the
+// term is trusted: nobody else can have been elected unless the key was deleted
+// by hand or on proof of death.
+//
+// When renewals fail, two cases look alike from here: this process is cut off
+// and another one leads already, or etcd has lost its quorum and nobody can be
+// elected. Stopping is right in the first case and stops the whole cluster
+// without need in the second. The first case is covered without our help, since
+// the new leader's epoch fences each write of the old one. So the term goes on
+// untrusted: Trusted reports false, the context of the leading function stays
+// alive, and both turns are logged. A caller uses Trusted to hold back what is
+// not fenced by the ledger. The publishing of task messages needs no such care,
+// for a claim checks what a message says.
+//
+// The term is over, and its context cancelled at once, when one of these is
+// known and not merely feared:
+//
+//   - the own key is deleted or belongs to another lease (it is watched, and read
+//     again after every break of the watch);
+//   - the server says that the lease does not exist;
+//   - the leading function returns, for instance because a write was fenced;
+//   - the caller's context ends, or Resign or Transfer is called.
+//
+// The order is always the same: Trusted turns false, the context is cancelled,
+// the leading function is waited for, and only then the key is deleted, by a
+// transaction that compares the create revision, and the lease revoked. While
+// the leading function winds up in a planned stop the lease is still renewed, so
+// no successor starts beside it. If etcd does not answer the deletion within the
+// time to live, the lease runs out by itself.
+//
+// When etcd comes back and the lease is gone, the candidate learns that from its
+// next renewal, loses the term and stands again.
+//
+// # Removing a dead leader
+//
+// The time to live bounds how long nobody leads after a crash. A standby that
+// has proof of the leader's death (a refused connection to the presence address
+// in the leader's key, never a mere silence) shortens that with DeleteKeyOf. The
+// deletion compares the create revision, so it can hit only the leadership that
+// was seen dead. Revoking the lease instead would be unconditional. A wrong
+// proof costs a change of leader and nothing else: the deposed one watches its
+// key.
+//
+// # Clocks
+//
+// Only rates matter, and the margin (a tenth of the time to live by default)
+// absorbs their difference. A host that is suspended stops its monotonic clock
+// too, so a term can look trusted for an instant after waking; the epoch covers
+// that as well.
+package election

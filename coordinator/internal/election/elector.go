@@ -1,0 +1,270 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Causes with which the context of a leading function is cancelled
+// (context.Cause).
+var (
+	// ErrDeposed says that the own key or lease is known to be gone.
+	ErrDeposed = errors.New("leadership lost: own election key or lease is gone")
+	// ErrResigned says that Resign or Transfer was called.
+	ErrResigned = errors.New("leadership resigned")
+	// ErrStopped says that the context given to Run ended.
+	ErrStopped = errors.New("leadership ended: the process stops")
+)
+
+// steady is how long a term lasts before the pause after the next failure
+// starts small again.
+const steady = 10 * time.Second
+
+// Elector is one candidate. Its methods may be called from any goroutine.
+type Elector struct {
+	cfg  Config
+	keys layout
+	view viewer
+
+	mu      sync.Mutex
+	running bool
+	reign   *reign // nil while another leads
+}
+
+// reign is the current leadership of this process.
+type reign struct {
+	term   Term
+	key    string
+	resign chan struct{}
+	once   sync.Once
+	done   chan struct{} // closed when the key is released
+}
+
+// New checks the config and makes an elector. It reaches no server.
+func New(cfg Config) (*Elector, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Elector{cfg: cfg, keys: layout{cfg.Prefix}, view: viewer{first: make(chan struct{})}}, nil
+}
+
+// Run stands for election for ever and calls lead each time it is elected. The
+// context of lead is cancelled when leadership is lost (context.Cause says why),
+// and Run waits for lead to return before it gives the key away or stands again.
+// If lead returns by itself, its leadership ends and the error is logged. After
+// failures Run pauses, for five seconds at most.
+//
+// When ctx ends, Run stops a leadership in hand, releases key and lease, and
+// returns nil. It returns an error only when it runs already.
+func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term Term) error) error {
+	e.mu.Lock()
+	if e.running {
+		e.mu.Unlock()
+		return ErrRunning
+	}
+	e.running = true
+	e.mu.Unlock()
+
+	var observer sync.WaitGroup
+	octx, stop := context.WithCancel(ctx)
+	observer.Go(func() { e.observe(octx) })
+	defer func() {
+		stop()
+		observer.Wait()
+		e.mu.Lock()
+		e.running = false
+		e.mu.Unlock()
+	}()
+
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
+	for ctx.Err() == nil {
+		began := e.cfg.Now()
+		err := e.candidacy(ctx, lead)
+		if ctx.Err() != nil {
+			break
+		}
+		if err == nil || e.cfg.Now().Sub(began) > steady {
+			wait.Reset()
+		}
+		if err != nil {
+			e.cfg.Log.Warn("candidacy ended", "error", err)
+			pause(ctx, wait.NextBackOff())
+		}
+	}
+	return nil
+}
+
+// candidacy stands once: from a fresh lease to its release. A nil error means
+// that standing again at once is right.
+func (e *Elector) candidacy(ctx context.Context, lead func(context.Context, Term) error) error {
+	s, err := e.openSession(ctx)
+	if err != nil {
+		return err
+	}
+	// Renewals outlive ctx: a leader that winds up must still hold its key.
+	base := context.WithoutCancel(ctx)
+	kctx, stopKeep := context.WithCancel(base)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { s.keep(kctx) })
+	endKeep := func() { stopKeep(); keeper.Wait() }
+	defer endKeep()
+
+	c, err := e.stand(ctx, s)
+	if err != nil {
+		endKeep()
+		s.revoke(base) // ends the key too, should it have been put
+		return err
+	}
+	release := sync.OnceFunc(func() {
+		endKeep()
+		c.release(base)
+	})
+	defer release()
+
+	wctx, cancel := context.WithCancel(ctx)
+	var tie sync.WaitGroup
+	tie.Go(func() {
+		select {
+		case <-s.gone:
+		case <-wctx.Done():
+		}
+		cancel()
+	})
+	epoch, revision, err := c.win(wctx)
+	cancel()
+	tie.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("wait for leadership: %w", errGone)
+	}
+	if err != nil {
+		return err
+	}
+	term := Term{Epoch: epoch, Since: e.cfg.Now(), window: s.window}
+	r := &reign{term: term, key: c.key, resign: make(chan struct{}), done: make(chan struct{})}
+	defer close(r.done)
+	defer release() // before done is closed, after lead has returned
+	return e.rule(ctx, c, r, revision, lead)
+}
+
+// rule runs lead for one term and returns when lead has returned.
+func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int64, lead func(context.Context, Term) error) error {
+	log := e.cfg.Log.With("epoch", int64(r.term.Epoch))
+	base := context.WithoutCancel(ctx)
+	gctx, stopGuard := context.WithCancel(base)
+	defer stopGuard()
+	lost := make(chan struct{})
+	go func() {
+		defer close(lost)
+		c.guard(gctx, revision+1)
+	}()
+	// The term's flag goes off before lead hears of the end, so lead does not
+	// hang on ctx itself.
+	lctx, end := context.WithCancelCause(base)
+	defer end(nil)
+	returned := make(chan error, 1)
+	c.s.leads.Store(true)
+	e.setReign(r)
+	log.Info("elected leader", "lease_ttl", c.s.ttl)
+	go func() { returned <- lead(lctx, r.term) }()
+
+	var (
+		cause error
+		err   error
+	)
+	select {
+	case err = <-returned:
+		cause = errors.New("the leading function returned")
+		returned <- err
+	case <-lost:
+		cause = ErrDeposed
+	case <-c.s.gone:
+		cause = ErrDeposed
+	case <-r.resign:
+		cause = ErrResigned
+	case <-ctx.Done():
+		cause = ErrStopped
+	}
+	c.s.window.close()
+	c.s.leads.Store(false)
+	e.setReign(nil)
+	log.Info("leadership ends", "cause", cause)
+	end(cause)
+	err = <-returned
+	stopGuard()
+	<-lost
+	log.Info("leadership ended", "error", err)
+	switch {
+	case errors.Is(cause, ErrResigned), errors.Is(cause, ErrDeposed), errors.Is(cause, ErrStopped):
+		return nil
+	case err == nil:
+		return errors.New("lead: returned while leading")
+	}
+	return fmt.Errorf("lead: %w", err)
+}
+
+func (e *Elector) setReign(r *reign) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reign = r
+}
+
+// Leading returns the current term if this process leads.
+func (e *Elector) Leading() (Term, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.reign == nil {
+		return Term{}, false
+	}
+	return e.reign.term, true
+}
+
+// Resign ends the current leadership in a planned way and returns when its key
+// is released. This candidate then stands again at the end of the line; if it
+// stands alone it is elected again. It returns ErrNotLeading, or the error of ctx
+// (the leadership ends all the same).
+func (e *Elector) Resign(ctx context.Context) error {
+	e.mu.Lock()
+	r := e.reign
+	e.mu.Unlock()
+	if r == nil {
+		return ErrNotLeading
+	}
+	r.once.Do(func() { close(r.resign) })
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of the leadership: %w", ctx.Err())
+	}
+}
+
+// Transfer is Resign on the condition that another candidate stands; else it
+// returns ErrNoSuccessor and changes nothing.
+func (e *Elector) Transfer(ctx context.Context) error {
+	e.mu.Lock()
+	r := e.reign
+	e.mu.Unlock()
+	if r == nil {
+		return ErrNotLeading
+	}
+	members, err := e.Members(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.Key != r.key {
+			return e.Resign(ctx)
+		}
+	}
+	return ErrNoSuccessor
+}

@@ -1,0 +1,114 @@
+// Package fleet knows which workers live and what they carry, for the leader:
+// it reads their records once a second while there is anything to decide by
+// them, and brings held offers back when a worker that can take them appears.
+package fleet
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/nodetype"
+)
+
+// Ledger is what the fleet reads and writes.
+type Ledger interface {
+	Workers(ctx context.Context) ([]ledger.Worker, error)
+	Holds(ctx context.Context) ([]string, error)
+	ReleaseHeld(ctx context.Context, epoch ids.Epoch, waitsFor, entryID string) (int64, error)
+}
+
+// Fleet is safe for concurrent use.
+type Fleet struct {
+	ledger Ledger
+	log    hclog.Logger
+
+	mu      sync.RWMutex
+	workers []ledger.Worker
+}
+
+// New makes a fleet of no workers.
+func New(l Ledger, log hclog.Logger) *Fleet { return &Fleet{ledger: l, log: log} }
+
+// Carries reports whether a node of that type can be offered to a pool: every
+// worker carries the built-in types, others must be advertised by a live one.
+func (f *Fleet) Carries(pool, nodeType string) bool {
+	if slices.Contains(nodetype.Always(), nodeType) {
+		return true
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, w := range f.workers {
+		if w.Pool == pool && slices.Contains(w.Types, nodeType) {
+			return true
+		}
+	}
+	return false
+}
+
+// Refresh reads the workers' records now.
+func (f *Fleet) Refresh(ctx context.Context) error {
+	ws, err := f.ledger.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.workers = ws
+	return nil
+}
+
+// Run refreshes every interval and releases what the workers can take by then,
+// until ctx ends or the epoch is fenced, which it returns.
+func (f *Fleet) Run(ctx context.Context, epoch ids.Epoch, every time.Duration) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		if err := f.step(ctx, epoch); ledger.Fenced(err) {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (f *Fleet) step(ctx context.Context, epoch ids.Epoch) error {
+	if err := f.Refresh(ctx); err != nil {
+		return err
+	}
+	holds, err := f.ledger.Holds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range holds {
+		pool, nodeType, ok := parseHold(h)
+		if !ok || !f.Carries(pool, nodeType) {
+			continue
+		}
+		n, err := f.ledger.ReleaseHeld(ctx, epoch, h, "")
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			f.log.Info("nodes that waited for a worker are offered", "type", nodeType, "pool", pool, "count", n)
+		}
+	}
+	return nil
+}
+
+func parseHold(h string) (pool, nodeType string, ok bool) {
+	rest, ok := strings.CutPrefix(h, "type:")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, ":")
+}

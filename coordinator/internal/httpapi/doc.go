@@ -1,0 +1,18 @@
+// Package httpapi serves the HTTP API of a coordinator: the calls under
+// /api/v1, two calls kept for clients of the earlier product, the health and
+// metrics endpoints, the OpenAPI description and a page of links. Every replica
+// serves all of it. What a call means is the business of the Service behind it.
+//
+// How it fails. Every answer that is an error is application/problem+json with
+// a code for programs and the list of all faults, whichever layer refused:
+// routing (404, 405), reading a body (408, 413, 415), parameters (400), the
+// service (400, 404, 409, 503), a deadline (504) or a defect (500). The text of
+// an unexpected error goes to the log and never to the client. A panic ends one
+// request, not the process. When a panic comes after the first byte of an
+// answer the connection is cut, so a client never takes half an answer for a
+// whole one.
+//
+// There is no authentication. Requests that a browser sends on behalf of a page
+// of another origin are refused when they would change something, so a page
+// can't drive a coordinator that listens on the loopback address.
+package httpapi

@@ -1,0 +1,130 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+// follow mirrors the flows and keeps the ticker informed: everything at the
+// start, then every change.
+func (r *reign) follow(ctx context.Context) error {
+	defer r.changes.Close()
+	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
+	for _, f := range r.all(ctx) {
+		later[f] = true
+	}
+	retry := time.NewTicker(500 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		var changed []ids.FlowID
+		select {
+		case <-r.changes.Ready():
+			changed = r.changes.Take()
+		case <-retry.C:
+			for f := range later {
+				changed = append(changed, f)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+		for _, f := range changed {
+			err := r.mirror.One(ctx, f)
+			if err != nil && !errors.Is(err, ledger.ErrStale) {
+				if ctx.Err() != nil {
+					return nil
+				}
+				if !later[f] {
+					r.log.Warn("flow is mirrored later", "flow", f, "error", err)
+					later[f] = true
+				}
+				continue
+			}
+			delete(later, f)
+			r.ticker.Look(f)
+		}
+	}
+}
+
+// all mirrors every flow, repeating until Redis takes it, and returns those to
+// try again later.
+func (r *reign) all(ctx context.Context) []ids.FlowID {
+	for told := false; ; told = true {
+		slots, later, err := r.mirror.All(ctx)
+		if err == nil {
+			for f, last := range slots {
+				r.ticker.Know(f, last)
+				r.retention.Tidy(f)
+			}
+			return later
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !told {
+			r.log.Warn("flows can't be mirrored yet", "error", err)
+		}
+		t := time.NewTimer(200 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// watchRedis notices that Redis was restarted and makes good what it may have
+// lost.
+func (r *reign) watchRedis(ctx context.Context) error {
+	runID, connects := r.Ledger.Server().RunID, int64(0)
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+		now := r.Ledger.Connects()
+		if now == connects {
+			continue // no connection was made since: nothing was restarted
+		}
+		id, err := r.Ledger.RunID(ctx)
+		if err != nil {
+			continue // it is away; the loops say so
+		}
+		connects = now
+		if id == runID {
+			continue
+		}
+		if err := r.redisRestarted(ctx); err != nil {
+			if ledger.Fenced(err) {
+				return err
+			}
+			r.log.Warn("recovery after the restart of redis is put off", "error", err)
+			connects = 0
+			continue
+		}
+		runID = id
+	}
+}
+
+func (r *reign) redisRestarted(ctx context.Context) error {
+	r.log.Warn("redis was restarted; taking over again, auditing every running cycle")
+	r.leases.Grace()
+	if _, err := r.Ledger.Takeover(ctx, r.epoch); err != nil {
+		return err
+	}
+	if err := r.Ledger.RewriteAOF(ctx); err != nil {
+		r.log.Warn("append-only file can't be rewritten now", "error", err)
+	}
+	for _, f := range r.all(ctx) {
+		r.Registry.Refresh(f) // follow tries it again
+	}
+	r.audit.Whole()
+	return nil
+}

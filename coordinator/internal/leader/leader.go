@@ -1,0 +1,181 @@
+// Package leader is what runs during one epoch, and nothing of it outlives the
+// epoch: Run returns only when every loop has stopped.
+//
+// # Order
+//
+// First takeover, before anything is read, so that no earlier leader can write
+// any more; then the flows are mirrored from the catalog; then the loops begin:
+// slots, outbox, offers, decisions, leases, timers, audit, retention. The loops
+// share nothing but the ledger. Any of them that is fenced ends the epoch; what
+// they meet besides (Redis or RabbitMQ away) they wait out by themselves, each
+// with one line in the log when it begins and one when it is over.
+//
+// # When Redis restarts
+//
+// A new run_id means that Redis may have lost its last writes, this epoch among
+// them. The leader then takes over again, asks for a rewrite of the append-only
+// file (a script that was torn by the crash could otherwise be half applied at
+// the next restart), mirrors the flows, grants the workers a lease of grace and
+// audits every running cycle.
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/advance"
+	"github.com/tradingflow/weather-station/coordinator/internal/alert"
+	"github.com/tradingflow/weather-station/coordinator/internal/dispatch"
+	"github.com/tradingflow/weather-station/coordinator/internal/fleet"
+	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/outbox"
+	"github.com/tradingflow/weather-station/coordinator/internal/plans"
+	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
+	"github.com/tradingflow/weather-station/coordinator/internal/retention"
+	"github.com/tradingflow/weather-station/coordinator/internal/ticker"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/taskqueue"
+)
+
+// Queue is the task queue as a leader uses it.
+type Queue interface {
+	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
+	Depth(ctx context.Context, queue string) (taskqueue.Depth, error)
+}
+
+// Config is what every epoch of a coordinator shares.
+type Config struct {
+	Ledger   *ledger.Ledger
+	Queue    Queue
+	Registry *registry.Registry
+	Plans    *plans.Cache
+	Alerts   *alert.Alerter
+	Prefix   string
+	Lease    time.Duration
+	MaxLost  int
+	Detailed int // cycles kept whole
+	Kept     int // cycles kept at all
+	Log      hclog.Logger
+	Metrics  Metrics
+	// WorkerGone proves that a worker's process is gone.
+	WorkerGone func(ctx context.Context, w ledger.Worker) bool
+}
+
+// Metrics counts what a leader does; nil functions are not called.
+type Metrics struct {
+	Started func()
+	Late    func(time.Duration)
+	Offered func(int)
+	Mended  func(kind string)
+	Closed  func(c ledger.CycleState)
+}
+
+// Run leads until ctx ends or the epoch is fenced. trusted says whether nobody
+// else can have been elected by the passing of time.
+func Run(ctx context.Context, cfg Config, epoch ids.Epoch) error {
+	log := cfg.Log.With("epoch", int64(epoch))
+	if err := takeover(ctx, cfg, epoch, log); err != nil {
+		return err
+	}
+	log.Info("leading")
+	defer log.Info("leading no more")
+	l := build(cfg, epoch, log)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range l.loops() {
+		g.Go(func() error { return run(ctx) })
+	}
+	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// takeover repeats until Redis answers or the epoch is fenced.
+func takeover(ctx context.Context, cfg Config, epoch ids.Epoch, log hclog.Logger) error {
+	for waited := false; ; waited = true {
+		clock, err := cfg.Ledger.Takeover(ctx, epoch)
+		if err == nil {
+			if skew := time.Since(clock); skew > 2*time.Second || skew < -2*time.Second {
+				log.Warn("this machine's clock and Redis differ", "skew", skew.Round(time.Millisecond))
+			}
+			return nil
+		}
+		if !errors.Is(err, ledger.ErrUnavailable) || ctx.Err() != nil {
+			return fmt.Errorf("take over: %w", err)
+		}
+		if !waited {
+			log.Warn("redis does not take the new epoch yet", "error", err)
+		}
+		t := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+type reign struct {
+	Config
+	epoch     ids.Epoch
+	log       hclog.Logger
+	reader    *outbox.Reader
+	offers    *outbox.Queue
+	chores    *outbox.Queue
+	ticker    *ticker.Ticker
+	leases    *reconcile.Leases
+	timers    *reconcile.Timers
+	audit     *reconcile.Audit
+	retention *retention.Keeper
+	fleet     *fleet.Fleet
+	mirror    *mirror.Mirror
+	changes   *registry.Subscription
+}
+
+func build(cfg Config, epoch ids.Epoch, log hclog.Logger) *reign {
+	r := &reign{Config: cfg, epoch: epoch, log: log, changes: cfg.Registry.Subscribe()}
+	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
+	r.offers = r.reader.Route(ledger.KindReady)
+	r.chores = r.reader.Route(advance.Kinds()...)
+	r.fleet = fleet.New(cfg.Ledger, log)
+	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
+	r.timers = reconcile.NewTimers(cfg.Ledger, epoch, log)
+	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
+		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone})
+	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
+		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
+	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
+	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Late: cfg.Metrics.Late})
+	return r
+}
+
+func (r *reign) loops() []func(context.Context) error {
+	return []func(context.Context) error{
+		r.follow,
+		r.watchRedis,
+		r.ticker.Run,
+		r.reader.Run,
+		func(ctx context.Context) error {
+			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
+				Done: r.reader.Done, Epoch: r.epoch, Prefix: r.Prefix, Log: r.log, Offered: r.Metrics.Offered})
+		},
+		func(ctx context.Context) error {
+			return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: r.chores, Done: r.reader.Done, Epoch: r.epoch,
+				Log: r.log, Listeners: advance.Listeners{Closed: r.closed, Failure: r.failure, Timer: r.timers.Wake, Suspect: r.suspect, Purge: r.purge}})
+		},
+		r.leases.Run,
+		r.timers.Run,
+		r.audit.Run,
+		r.retention.Run,
+		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
+	}
+}

@@ -1,0 +1,35 @@
+// Package reconcile does for the leader what no event asks for: it revokes the
+// claims of lost workers, fires timers, and repairs what a store has lost.
+//
+// # Leases
+//
+// Only the leader revokes a claim, and never on one clock's word. A lease that is
+// over on Redis TIME must also have been seen unchanged for a whole lease on this
+// process's monotonic clock, so neither a jump of Redis's clock nor a pause of
+// this process revokes anything early. After a takeover, a reconnect to a Redis
+// that restarted, or a time in which Redis could not be reached, no claim is
+// revoked for one lease: the workers could not renew either. If more than half
+// of many leases run out in one pass, something else than the workers is broken,
+// so the pass waits one lease more and says so.
+//
+// A redelivered message is no proof that the worker which holds the claim is
+// gone, only a reason to look: the leader dials the health address that worker
+// announced, and revokes at once only when that is refused, or answered by
+// another process. A time-out proves nothing.
+//
+// # Timers
+//
+// Retries, delayed offers and cycle deadlines stand in a sorted set that the
+// scripts write together with the state they belong to. The leader holds none of
+// them in memory; it sleeps until the earliest, and an outbox entry wakes it when
+// an earlier one may have come.
+//
+// # Audit
+//
+// At a takeover, after Redis restarted and every minute each running cycle is
+// compared with its node states, see package progress. Cycles that stand still
+// are looked at every few seconds. A node that was dispatched, whose queue has
+// been empty at two looks in a row, and that nobody claimed, has lost its
+// message: it is offered again under the same attempt, so that a message that
+// turns up after all is a duplicate and dropped.
+package reconcile

@@ -1,0 +1,249 @@
+// Package retention keeps the ledger small: of each flow it archives the ended
+// cycles past the newest few and removes those past the newest many. It works
+// when a cycle ends and once over all flows at the start of a leadership, a flow
+// at a time, beside the work and never in its way. Running cycles count but are
+// never touched. Both steps may be repeated and survive a leader's death in the
+// middle: a half-archived cycle is finished by the next pass.
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+)
+
+// Defaults of Config.
+const (
+	DefaultDetailed = 10
+	DefaultKept     = 100
+)
+
+// Ledger is what retention reads and writes.
+type Ledger interface {
+	CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error)
+	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
+	ArchiveCycle(ctx context.Context, epoch ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error
+	DeleteCycle(ctx context.Context, epoch ids.Epoch, f ids.FlowID, n int64, nodes []ids.NodeID) error
+	DeleteFlow(ctx context.Context, f ids.FlowID) (bool, error)
+	PurgeFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entry string) (int64, error)
+}
+
+// Plans finds a revision's plan.
+type Plans interface {
+	Revision(ctx context.Context, f ids.FlowID, rev int64) (*plan.Plan, error)
+}
+
+// Config of a Keeper.
+type Config struct {
+	Ledger   Ledger
+	Plans    Plans
+	Epoch    ids.Epoch
+	Detailed int // newest cycles of a flow that keep their records whole
+	Kept     int // newest cycles of a flow that are kept at all
+	Log      hclog.Logger
+}
+
+// Keeper works through flows one after another.
+type Keeper struct {
+	cfg  Config
+	wake chan struct{}
+
+	mu      sync.Mutex
+	waiting map[ids.FlowID]struct{}
+	order   []ids.FlowID
+	floor   map[ids.FlowID]int64 // cycles below are archived already
+}
+
+// New makes a keeper.
+func New(cfg Config) *Keeper {
+	if cfg.Detailed <= 0 {
+		cfg.Detailed = DefaultDetailed
+	}
+	if cfg.Kept <= 0 {
+		cfg.Kept = DefaultKept
+	}
+	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), waiting: map[ids.FlowID]struct{}{}, floor: map[ids.FlowID]int64{}}
+}
+
+// Tidy asks for a pass over these flows.
+func (k *Keeper) Tidy(flows ...ids.FlowID) {
+	k.mu.Lock()
+	for _, f := range flows {
+		if _, there := k.waiting[f]; !there {
+			k.waiting[f] = struct{}{}
+			k.order = append(k.order, f)
+		}
+	}
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *Keeper) next() (ids.FlowID, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.order) == 0 {
+		return "", false
+	}
+	f := k.order[0]
+	k.order = k.order[1:]
+	delete(k.waiting, f)
+	return f, true
+}
+
+// Run tidies until ctx ends or the epoch is fenced, which it returns.
+func (k *Keeper) Run(ctx context.Context) error {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-k.wake:
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+		for f, ok := k.next(); ok && ctx.Err() == nil; f, ok = k.next() {
+			err := k.flow(ctx, f)
+			if ledger.Fenced(err) {
+				return err
+			}
+			if err != nil && ctx.Err() == nil {
+				k.cfg.Log.Warn("old cycles are left for a later pass", "flow", f, "error", err)
+				k.Tidy(f)
+				again.Reset(5 * time.Second)
+				break
+			}
+		}
+	}
+}
+
+func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
+	all, err := k.cfg.Ledger.CycleNumbers(ctx, f)
+	if err != nil {
+		return err
+	}
+	for i, n := range all {
+		fromNewest := len(all) - i
+		switch {
+		case fromNewest > k.cfg.Kept:
+			err = k.remove(ctx, f, n)
+		case fromNewest > k.cfg.Detailed && n >= k.archivedBelow(f):
+			err = k.archive(ctx, f, n)
+		}
+		if err != nil {
+			return fmt.Errorf("cycle %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// archivedBelow remembers how far a flow is archived, so that a pass reads only
+// the cycles that are new to it.
+func (k *Keeper) archivedBelow(f ids.FlowID) int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.floor[f]
+}
+
+func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) error {
+	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
+	if errors.Is(err, ledger.ErrGone) {
+		return nil
+	}
+	if err != nil || !c.Ended() {
+		return err
+	}
+	if !c.Archived {
+		nodes, err := k.nodes(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes); err != nil {
+			return err
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.floor[f] == n || k.floor[f] == 0 {
+		k.floor[f] = n + 1
+	}
+	return nil
+}
+
+func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) error {
+	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
+	switch {
+	case errors.Is(err, ledger.ErrGone):
+		return k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nil)
+	case err != nil:
+		return err
+	case !c.Ended():
+		return nil
+	}
+	var nodes []ids.NodeID
+	if !c.Archived {
+		if nodes, err = k.nodes(ctx, c); err != nil {
+			return err
+		}
+	}
+	return k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes)
+}
+
+// nodes lists the nodes a cycle has records of. A plan that is gone leaves none
+// to be found.
+func (k *Keeper) nodes(ctx context.Context, c ledger.CycleState) ([]ids.NodeID, error) {
+	p, err := k.cfg.Plans.Revision(ctx, c.Flow, c.Revision)
+	if errors.Is(err, ledger.ErrGone) {
+		k.cfg.Log.Error("plan of a kept cycle is missing", "flow", c.Flow, "cycle", c.Cycle, "revision", c.Revision)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ids.NodeID, len(p.Nodes))
+	for i := range p.Nodes {
+		out[i] = p.Nodes[i].ID
+	}
+	return out, nil
+}
+
+// Purge removes a deleted flow: its cycles, whatever their state, then the rest.
+// entry is the outbox entry that asked for it.
+func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
+	for {
+		all, err := k.cfg.Ledger.CycleNumbers(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, n := range all {
+			c, err := k.cfg.Ledger.Cycle(ctx, f, n)
+			var nodes []ids.NodeID
+			if err == nil && !c.Archived {
+				nodes, err = k.nodes(ctx, c)
+			}
+			if err != nil && !errors.Is(err, ledger.ErrGone) {
+				return err
+			}
+			if err := k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes); err != nil {
+				return err
+			}
+		}
+		left, err := k.cfg.Ledger.PurgeFlow(ctx, k.cfg.Epoch, f, entry)
+		if err != nil || left == 0 {
+			k.mu.Lock()
+			delete(k.floor, f)
+			k.mu.Unlock()
+			return err
+		}
+	}
+}

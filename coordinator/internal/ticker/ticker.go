@@ -1,0 +1,340 @@
+// Package ticker turns slots into cycles while this coordinator leads. One loop
+// holds every flow's next slot in a heap and sleeps until the earliest; a small
+// set of starters carries out what package schedule decides.
+//
+// Only the ledger knows which slots are accounted. The ticker learns the last one
+// of each flow when the leadership begins and after every refusal, so a slot that
+// an earlier leader started is met with a refusal and never doubled, and what was
+// missed between two leaders is started or skipped with its reason, by the flow's
+// catch-up policy. A slot that lies ahead of the ledger's clock waits for it: no
+// machine's clock can pull a flow into the future.
+package ticker
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
+	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+// Ledger is what the ticker reads and writes.
+type Ledger interface {
+	Flow(ctx context.Context, f ids.FlowID) (ledger.FlowState, error)
+	StartCycle(ctx context.Context, epoch ids.Epoch, s ledger.Start) (ledger.Started, error)
+	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error
+}
+
+// Flows is the registry as the ticker uses it.
+type Flows interface {
+	Get(id ids.FlowID) *registry.Flow
+}
+
+// Config of a Ticker.
+type Config struct {
+	Ledger   Ledger
+	Flows    Flows
+	Epoch    ids.Epoch
+	Log      hclog.Logger
+	Starters int                                             // cycles started at once; 16 when 0
+	Started  func(f ids.FlowID, s ledger.Started, rev int64) // a cycle began; may be nil
+	Late     func(d time.Duration)                           // lateness of each started slot; may be nil
+	Now      func() time.Time                                // nil = time.Now
+}
+
+// Ticker is made anew for each leadership.
+type Ticker struct {
+	cfg  Config
+	wake chan struct{}
+	work chan ids.FlowID
+
+	mu    sync.Mutex
+	heap  slots
+	flows map[ids.FlowID]*state
+}
+
+type state struct {
+	last  time.Time // last slot known to be accounted
+	known bool      // last was read from the ledger
+	busy  bool      // a starter works on it
+	again bool      // it changed meanwhile
+	item  *item
+}
+
+// New makes a ticker.
+func New(cfg Config) *Ticker {
+	if cfg.Starters <= 0 {
+		cfg.Starters = 16
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Ticker{cfg: cfg, wake: make(chan struct{}, 1), work: make(chan ids.FlowID), flows: map[ids.FlowID]*state{}}
+}
+
+// Know tells what the ledger has of a flow, to spare a read; the flow is looked
+// at at once.
+func (t *Ticker) Know(f ids.FlowID, last time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.state(f)
+	s.last, s.known = last, true
+	t.schedule(f, s, t.cfg.Now())
+}
+
+// Look says that a flow is new or changed.
+func (t *Ticker) Look(flows ...ids.FlowID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range flows {
+		s := t.state(f)
+		s.known = false
+		t.schedule(f, s, t.cfg.Now())
+	}
+}
+
+func (t *Ticker) state(f ids.FlowID) *state {
+	s := t.flows[f]
+	if s == nil {
+		s = &state{}
+		t.flows[f] = s
+	}
+	return s
+}
+
+// schedule sets when the flow is looked at next. The caller holds the lock.
+func (t *Ticker) schedule(f ids.FlowID, s *state, at time.Time) {
+	if s.busy {
+		s.again = true
+		return
+	}
+	if s.item == nil {
+		s.item = &item{flow: f, at: at}
+		heap.Push(&t.heap, s.item)
+	} else {
+		s.item.at = at
+		heap.Fix(&t.heap, s.item.index)
+	}
+	if t.heap[0] == s.item {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Run ticks until ctx ends or the epoch is fenced, which it returns.
+func (t *Ticker) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { defer close(t.work); return t.loop(ctx) })
+	for range t.cfg.Starters {
+		g.Go(func() error {
+			for f := range t.work {
+				if err := t.tick(ctx, f); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (t *Ticker) loop(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		f, sleep, due := t.pop()
+		if due {
+			select {
+			case t.work <- f:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		timer.Reset(sleep)
+		select {
+		case <-timer.C:
+		case <-t.wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// pop takes the earliest flow when it is due, else says how long to sleep.
+func (t *Ticker) pop() (f ids.FlowID, sleep time.Duration, due bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.heap) == 0 {
+		return "", time.Hour, false
+	}
+	first := t.heap[0]
+	if wait := first.at.Sub(t.cfg.Now()); wait > 0 {
+		return "", min(wait, time.Minute), false // a minute: a stepped clock is met soon
+	}
+	heap.Pop(&t.heap)
+	s := t.flows[first.flow]
+	s.item, s.busy, s.again = nil, true, false
+	return first.flow, 0, true
+}
+
+// tick looks at one flow and sets its next look.
+func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
+	next, err := t.look(ctx, f)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.flows[f]
+	s.busy = false
+	switch {
+	case ledger.Fenced(err) || ctx.Err() != nil:
+		return err
+	case err != nil:
+		s.known = false
+		t.schedule(f, s, t.cfg.Now().Add(200*time.Millisecond))
+	case s.again:
+		t.schedule(f, s, t.cfg.Now())
+	case next.IsZero():
+		if t.cfg.Flows.Get(f) == nil {
+			delete(t.flows, f)
+		}
+	default:
+		t.schedule(f, s, next)
+	}
+	return nil
+}
+
+// look does what is due for a flow and returns when to look again; zero when
+// nothing will be due by time.
+func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
+	f := t.cfg.Flows.Get(id)
+	if f == nil || f.Document.ScheduleType == schedule.Manual {
+		return time.Time{}, nil
+	}
+	last, err := t.lastSlot(ctx, f)
+	if errors.Is(err, ledger.ErrGone) { // not installed yet; installing it looks again
+		return time.Time{}, nil
+	}
+	if err != nil {
+		t.cfg.Log.Warn("flow can't be read", "flow", id, "error", err)
+		return time.Time{}, err
+	}
+	now := t.cfg.Now()
+	due := f.Schedule.Due(last, now, f.Record.Anchor)
+	if f.Paused {
+		due = paused(due)
+	}
+	for _, s := range due.Skipped {
+		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, s.From, s.To, s.Count, s.Reason)
+		if errors.Is(err, ledger.ErrGone) {
+			return time.Time{}, nil
+		}
+		if err != nil {
+			t.cfg.Log.Warn("slots can't be accounted", "flow", id, "error", err)
+			return time.Time{}, err
+		}
+		if s.Reason != "paused" {
+			t.cfg.Log.Warn("slots skipped", "flow", id, "count", s.Count, "from", s.From.UTC(), "to", s.To.UTC(), "reason", s.Reason)
+		}
+		t.accounted(id, s.To)
+	}
+	if due.Start.IsZero() {
+		return due.Next, nil
+	}
+	return t.start(ctx, f, due.Start, due.Next)
+}
+
+// paused makes every due slot a skipped one.
+func paused(due schedule.Due) schedule.Due {
+	for i := range due.Skipped {
+		due.Skipped[i].Reason = "paused"
+	}
+	if !due.Start.IsZero() {
+		due.Skipped = append(due.Skipped, schedule.Skip{From: due.Start, To: due.Start, Count: 1, Reason: "paused"})
+		due.Start = time.Time{}
+	}
+	return due
+}
+
+func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Time) (time.Time, error) {
+	id := f.Record.Flow
+	out, err := t.cfg.Ledger.StartCycle(ctx, t.cfg.Epoch, ledger.Start{
+		Plan: f.Plan, Slot: slot, Occasion: ids.Occasion(f.Record.UID, SlotName(slot)), Overlap: f.Document.Overlap == schedule.OverlapAllow,
+	})
+	switch {
+	case err == nil && out.Ahead > 0:
+		return t.cfg.Now().Add(out.Ahead), nil
+	case err == nil:
+		t.accounted(id, slot)
+		switch {
+		case out.Skipped != "":
+			t.cfg.Log.Warn("slot skipped", "flow", id, "slot", slot.UTC(), "reason", out.Skipped)
+		case !out.Before:
+			if t.cfg.Late != nil {
+				t.cfg.Late(out.At.Sub(slot))
+			}
+			if t.cfg.Started != nil {
+				t.cfg.Started(id, out, f.Record.Revision)
+			}
+		}
+		return next, nil
+	case errors.Is(err, ledger.ErrAccounted):
+		t.forget(id)
+		return t.cfg.Now(), nil
+	case errors.Is(err, ledger.ErrPaused), errors.Is(err, ledger.ErrStale), errors.Is(err, ledger.ErrGone):
+		// The change is on its way to this process and looks again when it is here.
+		t.forget(id)
+		return t.cfg.Now().Add(100 * time.Millisecond), nil
+	}
+	if !ledger.Fenced(err) && ctx.Err() == nil {
+		t.cfg.Log.Warn("slot can't be started yet", "flow", id, "slot", slot.UTC(), "error", err)
+	}
+	return time.Time{}, err
+}
+
+// SlotName is what a slot's occasion is made of.
+func SlotName(slot time.Time) string { return "slot|" + slot.UTC().Format(time.RFC3339Nano) }
+
+func (t *Ticker) lastSlot(ctx context.Context, f *registry.Flow) (time.Time, error) {
+	id := f.Record.Flow
+	t.mu.Lock()
+	s := *t.state(id)
+	t.mu.Unlock()
+	if s.known {
+		return s.last, nil
+	}
+	state, err := t.cfg.Ledger.Flow(ctx, id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if state.UID != f.Record.UID || state.Revision < f.Record.Revision {
+		return time.Time{}, ledger.ErrGone // what the ledger has is about to be replaced
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own := t.state(id)
+	own.last, own.known = state.LastSlot, true
+	return state.LastSlot, nil
+}
+
+func (t *Ticker) accounted(f ids.FlowID, slot time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state(f).last = slot
+}
+
+func (t *Ticker) forget(f ids.FlowID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state(f).known = false
+}

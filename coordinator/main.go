@@ -1,0 +1,102 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/election"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/process"
+	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
+)
+
+// Settings are the flags, environment variables and file entries of a
+// coordinator.
+type Settings struct {
+	process.Base `embed:""`
+
+	EtcdEndpoints []string      `help:"Where etcd is: host:port or URLs, separated by commas." default:"127.0.0.1:2379" sep:","`
+	EtcdUsername  string        `help:"User of etcd; empty for none."`
+	EtcdPassword  string        `help:"Password of that user; better given as STATION_ETCD_PASSWORD_FILE."`
+	RedisURL      string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
+	RabbitmqURL   string        `help:"Where the task queues are: amqp:// or amqps://." default:"amqp://guest:guest@127.0.0.1:5672/"`
+	Prefix        string        `help:"First part of every key and queue name." default:"station"`
+	QueueType     string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
+	HTTPAddr      string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
+	Advertise     string        `help:"URL under which others reach the API." placeholder:"URL"`
+	ID            string        `help:"Name of this coordinator; made up when empty."`
+	LeaderTTL     time.Duration `help:"How long a leadership lasts without a sign of life." default:"5s"`
+	Lease         time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
+	MaxLost       int           `help:"How often a node may lose its worker before it fails." default:"3"`
+	KeepDetailed  int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
+	KeepCycles    int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
+	JournalMax    int64         `help:"About how many entries the journal keeps." default:"200000"`
+	AlertWebhook  string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
+}
+
+// Main runs a coordinator process until it is signalled, and exits.
+func Main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	var s Settings
+	_, err := process.Parse(process.Spec{Name: "coordinator", Args: args,
+		Description: "Serves the API and stands for election; the one that is elected starts cycles on time and publishes ready nodes. Start two or more for failover."}, &s)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "coordinator:", err)
+		return process.ExitCode(err)
+	}
+	log, err := process.NewLogger("coordinator", s.LogLevel, s.LogFormat, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "coordinator:", err)
+		return process.ExitCode(err)
+	}
+	ctx, stop := process.Signals(context.Background(), log)
+	defer stop()
+	if err := serve(ctx, s, log); err != nil {
+		log.Error("coordinator ends", "error", err)
+		return process.ExitCode(err)
+	}
+	return 0
+}
+
+// serve runs a coordinator on real servers.
+func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
+	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles,
+		Webhook: s.AlertWebhook, Advertise: s.Advertise, Log: log}
+	var lc net.ListenConfig
+	if cfg.HTTP, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	if err := cfg.complete(); err != nil {
+		return fmt.Errorf("coordinator settings: %w", err)
+	}
+	etcd, err := election.Connect(election.ConnectConfig{Endpoints: trim(s.EtcdEndpoints), Username: s.EtcdUsername, Password: s.EtcdPassword})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+	l, err := ledger.Wait(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: s.JournalMax, Connections: 48}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	q := rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType}
+	return Run(ctx, cfg, etcd, l, NewQueue(rabbit.NewPublisher(q), rabbit.NewAdmin(q)))
+}
+
+func trim(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, e := range in {
+		if e = strings.TrimSpace(e); e != "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}

@@ -1,0 +1,55 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/leader"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+type metrics struct {
+	registry *prometheus.Registry
+	leading  prometheus.Gauge
+	epoch    prometheus.Gauge
+	started  prometheus.Counter
+	offered  prometheus.Counter
+	late     prometheus.Histogram
+	mended   *prometheus.CounterVec
+	closed   *prometheus.CounterVec
+	took     prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		leading:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_leading", Help: "1 while this coordinator leads."}),
+		epoch:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_epoch", Help: "Fencing number of this coordinator's last leadership."}),
+		started:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_cycles_started_total", Help: "Cycles that slots began, as this leader saw it."}),
+		offered:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_tasks_offered_total", Help: "Tasks published and confirmed."}),
+		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_slot_lateness_seconds", Help: "How late cycles start after their slot.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 300}}),
+		mended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis loses nothing."}, []string{"kind"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_cycles_ended_total", Help: "Cycles ended, by final status."}, []string{"status"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_cycle_seconds", Help: "From start to end of cycles.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600}}),
+	}
+	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.mended, m.closed, m.took,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) leader() leader.Metrics {
+	return leader.Metrics{
+		Started: m.started.Inc,
+		Late:    func(d time.Duration) { m.late.Observe(d.Seconds()) },
+		Offered: func(n int) { m.offered.Add(float64(n)) },
+		Mended:  func(kind string) { m.mended.WithLabelValues(kind).Inc() },
+		Closed: func(c ledger.CycleState) {
+			m.closed.WithLabelValues(c.Status).Inc()
+			m.took.Observe(c.CompletedAt.Sub(c.StartedAt).Seconds())
+		},
+	}
+}

@@ -1,0 +1,235 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Schema is the number of the layout described in doc.go. A ledger with another
+// number is refused.
+const Schema = "1"
+
+// Config says where the ledger is.
+type Config struct {
+	// URL is redis://, rediss://, or with several addresses a sentinel or
+	// cluster form: redis+sentinel://host:port,host:port/master?db=0 and
+	// redis+cluster://host:port,host:port.
+	URL string
+	// Prefix begins every key; "station" when empty. With Redis Cluster it must
+	// hold a hash tag, as "station{0}".
+	Prefix string
+	// JournalMax is about how many entries the journal keeps; 200,000 when 0.
+	JournalMax int64
+	// Name is shown in CLIENT LIST.
+	Name string
+	// Connections bounds the pool; 0 = the client's default.
+	Connections int
+}
+
+// Ledger is the truth of what runs, in Redis. It is safe for concurrent use.
+type Ledger struct {
+	rdb          redis.UniversalClient
+	blocking     redis.UniversalClient // reads that wait: never in line with the rest
+	prefix       string
+	journalMax   int64
+	scripts      map[string]*script
+	plainScripts bool
+	server       Server
+	connects     atomic.Int64
+}
+
+// Server is what the ledger learned of its Redis when it opened.
+type Server struct {
+	Embedded bool // not a real Redis: nothing survives its process
+	Version  string
+	RunID    string
+	AOF      bool
+	Policy   string // maxmemory_policy
+	Role     string
+}
+
+// Open connects, and refuses a Redis on which the protocol can't be kept: older
+// than 7.0, a replica, or one that evicts keys when memory is short; and a
+// ledger of another schema (ErrSchema).
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = "station"
+	}
+	if cfg.JournalMax <= 0 {
+		cfg.JournalMax = 200_000
+	}
+	scripts, err := loadScripts()
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{prefix: cfg.Prefix, journalMax: cfg.JournalMax, scripts: scripts}
+	opts, err := options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	opts.OnConnect = func(context.Context, *redis.Conn) error { l.connects.Add(1); return nil }
+	blockingOpts := *opts
+	blockingOpts.OnConnect = nil
+	l.rdb = redis.NewUniversalClient(opts)
+	blockingOpts.PoolSize, blockingOpts.MaxRetries = 4, -1
+	l.blocking = redis.NewUniversalClient(&blockingOpts)
+	if err := l.inspect(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if err := l.checkSchema(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Close gives the connections up.
+func (l *Ledger) Close() error {
+	return errors.Join(l.rdb.Close(), l.blocking.Close())
+}
+
+// Prefix returns the prefix of every key.
+func (l *Ledger) Prefix() string { return l.prefix }
+
+// Server returns what Open found.
+func (l *Ledger) Server() Server { return l.server }
+
+// Connects counts the connections made so far; a growing count after a quiet
+// time means that Redis went away and came back.
+func (l *Ledger) Connects() int64 { return l.connects.Load() }
+
+// Ping asks whether Redis answers.
+func (l *Ledger) Ping(ctx context.Context) error {
+	if err := l.rdb.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("ping redis: %w", classify(err))
+	}
+	return nil
+}
+
+// Now returns the ledger's clock: Redis TIME.
+func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
+	t, err := l.rdb.Time(ctx).Result()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("redis time: %w", classify(err))
+	}
+	return t, nil
+}
+
+// RunID returns the id Redis made at its last start ("" for an embedded one):
+// a new one means that Redis was restarted and may have lost writes.
+func (l *Ledger) RunID(ctx context.Context) (string, error) {
+	if l.server.Embedded {
+		return "", nil
+	}
+	info, err := l.rdb.Info(ctx, "server").Result()
+	if err != nil {
+		return "", fmt.Errorf("redis info: %w", classify(err))
+	}
+	return infoField(info, "run_id"), nil
+}
+
+// Memory returns used and maximal memory in bytes; the maximum is 0 when there
+// is no bound.
+func (l *Ledger) Memory(ctx context.Context) (used, limit int64, err error) {
+	if l.server.Embedded {
+		return 0, 0, nil
+	}
+	info, err := l.rdb.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, 0, fmt.Errorf("redis info: %w", classify(err))
+	}
+	used, _ = strconv.ParseInt(infoField(info, "used_memory"), 10, 64)
+	limit, _ = strconv.ParseInt(infoField(info, "maxmemory"), 10, 64)
+	return used, limit, nil
+}
+
+// RewriteAOF asks Redis to write its append-only file anew. After a restart
+// that cut a torn script off, only a rewrite keeps the next restart from
+// applying the half of it.
+func (l *Ledger) RewriteAOF(ctx context.Context) error {
+	if l.server.Embedded || !l.server.AOF {
+		return nil
+	}
+	if err := l.rdb.BgRewriteAOF(ctx).Err(); err != nil {
+		return fmt.Errorf("bgrewriteaof: %w", classify(err))
+	}
+	return nil
+}
+
+func (l *Ledger) checkSchema(ctx context.Context) error {
+	found, err := l.rdb.Get(ctx, l.key("schema")).Result()
+	switch {
+	case isNil(err): // nobody has led here yet: takeover writes it
+		return nil
+	case err != nil:
+		return fmt.Errorf("read schema: %w", classify(err))
+	case found != Schema:
+		return fmt.Errorf("%w: found %s, this build has %s", ErrSchema, found, Schema)
+	}
+	return nil
+}
+
+func (l *Ledger) inspect(ctx context.Context) error {
+	info, err := l.rdb.Info(ctx).Result()
+	if err != nil && (ctx.Err() != nil || redis.IsAuthError(err) || redis.IsPermissionError(err)) {
+		return fmt.Errorf("reach redis: INFO: %w", classify(err))
+	}
+	if err != nil || infoField(info, "redis_version") == "" {
+		if err := l.rdb.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("reach redis: %w", classify(err))
+		}
+		l.server, l.plainScripts = Server{Embedded: true}, true
+		return nil
+	}
+	l.server = Server{
+		Version: infoField(info, "redis_version"),
+		RunID:   infoField(info, "run_id"),
+		AOF:     infoField(info, "aof_enabled") == "1",
+		Policy:  infoField(info, "maxmemory_policy"),
+		Role:    infoField(info, "role"),
+	}
+	var faults []error
+	if major, _, _ := strings.Cut(l.server.Version, "."); len(major) == 1 && major < "7" {
+		faults = append(faults, fmt.Errorf("redis %s is too old: 7.0 or newer is needed", l.server.Version))
+	}
+	if l.server.Policy != "" && l.server.Policy != "noeviction" {
+		faults = append(faults, fmt.Errorf("maxmemory-policy is %s and would delete live cycles: set it to noeviction", l.server.Policy))
+	}
+	if l.server.Role != "" && l.server.Role != "master" {
+		faults = append(faults, fmt.Errorf("this redis is a %s: give the address of the master, or a sentinel URL", l.server.Role))
+	}
+	return errors.Join(faults...)
+}
+
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+func milli(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMilli(text string) time.Time {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func number(text string) int64 {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}

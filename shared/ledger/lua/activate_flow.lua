@@ -1,0 +1,27 @@
+-- activate_flow: makes a revision, whose plan is already written, the one new cycles run.
+-- ARGV[3] flow, [4] revision, [5] uid, [6] canonical document, [7] anchor (ms), [8] paused (1 or 0)
+-- Reply: {1} activated | {2} was so already | {0, revision} a newer one is active | {-1} being deleted
+--        {-2} the plan of this revision and uid is not written
+local flow, revision, uid = ARGV[3], ARGV[4], ARGV[5]
+local key = flow_key(flow, 'state')
+local s = redis.call('HMGET', key, 'status', 'uid', 'revision')
+if s[1] == 'deleting' or (s[2] and s[2] ~= uid) then return { -1 } end
+if s[3] and tonumber(s[3]) > tonumber(revision) then return { 0, s[3] } end
+local header = redis.call('HGET', flow_key(flow, 'plan:' .. revision), '#')
+if not header or not string.find(header, uid, 1, true) then return { -2 } end
+redis.call('XLEN', P .. ':journal')
+redis.call('SCARD', P .. ':flows')
+local fresh = not s[3]
+local same = s[3] == revision and redis.call('EXISTS', flow_key(flow, 'config')) == 1
+redis.call('SADD', P .. ':flows', flow)
+redis.call('SET', flow_key(flow, 'config'), ARGV[6])
+redis.call('HSET', key, 'uid', uid, 'revision', revision, 'anchor', ARGV[7])
+if fresh then redis.call('HSET', key, 'status', ARGV[8] == '1' and 'paused' or 'active', 'active', '0', 'last_cycle', '0') end
+if same then return { 2 } end
+if s[3] and s[3] ~= revision and tonumber(redis.call('HGET', key, 'plan:' .. s[3]) or '0') <= 0 then
+  redis.call('UNLINK', flow_key(flow, 'plan:' .. s[3]))
+  redis.call('HDEL', key, 'plan:' .. s[3])
+end
+redis.call('HSETNX', key, 'plan:' .. revision, '0')
+jot('flow_activated', flow, '0', '', '', '0', '', '', revision)
+return { 1 }

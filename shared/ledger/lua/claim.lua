@@ -1,0 +1,70 @@
+#!lua flags=allow-oom
+-- claim: grants one worker the right to finish an attempt.
+-- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token (made by the worker), [9] worker,
+-- ARGV[10] lease (ms), [11] redelivered (1 or 0), [12] lease left to a suspect (ms)
+-- Reply: {1, node of the plan, occasion, slot, retry_count, on_failure, inputs…} granted (again, for the same token)
+--        {-1} cycle gone | {-2} attempt is over, claimed or another | {-3} cycle or component takes no more claims
+--        {-4} flow is paused, the node is held | {-5} claimed by another worker, marked suspect | {-6} the plan is missing
+local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local base = cycle_key(flow, n)
+local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'revision', 'occasion', 'slot', 'on_failure')
+if c[1] ~= uuid then return { -1 } end
+local key = node_key(base, node)
+local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'retry_count', 'held', 'blocker')
+if s[2] ~= attempt then return { -2 } end
+local mine = s[1] == 'running' and s[3] == token
+if not mine then
+  if s[1] == 'running' then
+    if ARGV[11] == '1' then
+      sound()
+      local member = lease_member(flow, n, uuid, node)
+      local soon, ends = now_ms() + tonumber(ARGV[12]), redis.call('ZSCORE', P .. ':leases', member)
+      if ends and tonumber(ends) > soon then redis.call('ZADD', P .. ':leases', str(soon), member) end
+      redis.call('HSET', key, 'suspect', '1')
+      post('suspect', flow, n, uuid, node, attempt)
+      jot('suspect', flow, n, uuid, node, attempt, s[3] or '', ARGV[9], '')
+      return { -5 }
+    end
+    return { -2 }
+  end
+  if s[1] ~= 'ready' and s[1] ~= 'dispatched' then return { -2 } end
+  if c[2] ~= 'running' then return { -3 } end
+end
+local plan = flow_key(flow, 'plan:' .. c[3])
+local p = redis.call('HMGET', plan, node, node .. ':in', node .. ':component')
+if not p[1] then return { -6 } end
+if not mine then
+  if redis.call('HEXISTS', base .. ':status', 'component:' .. p[3]) == 1 then return { -3 } end
+  local status = redis.call('HGET', flow_key(flow, 'state'), 'status')
+  if status == 'paused' then
+    redis.call('SCARD', P .. ':held:flow:' .. flow)
+    redis.call('XLEN', P .. ':journal')
+    redis.call('ZCARD', P .. ':timers')
+    unhold(s[5], flow, n, uuid, node, attempt)
+    if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
+    redis.call('HSET', key, 'status', 'ready', 'blocker', 'paused', 'held', 'flow:' .. flow)
+    redis.call('SADD', P .. ':held:flow:' .. flow, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
+    jot('held', flow, n, uuid, node, attempt, '', ARGV[9], 'paused')
+    return { -4 }
+  end
+  if status ~= 'active' then return { -3 } end
+  sound()
+  redis.call('HLEN', base .. ':outputs')
+  local now = now_ms()
+  unhold(s[5], flow, n, uuid, node, attempt)
+  if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
+  redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', ARGV[9], 'started_at', str(now))
+  redis.call('HDEL', key, 'blocker', 'suspect', 'held')
+  redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[10])), lease_member(flow, n, uuid, node))
+  jot('claim', flow, n, uuid, node, attempt, token, ARGV[9], '')
+end
+local reply = { 1, p[1], c[4], c[5], s[4] or '0', c[6] or '' }
+if p[2] and p[2] ~= '' then
+  local fields = {}
+  for f in string.gmatch(p[2], '[^\n]+') do fields[#fields + 1] = f end
+  for from = 1, #fields, 1000 do
+    local values = redis.call('HMGET', base .. ':outputs', unpack(fields, from, math.min(from + 999, #fields)))
+    for i = 1, #values do reply[#reply + 1] = values[i] end
+  end
+end
+return reply

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- delete_flow: shuts the flow; the leader then removes its cycles and its keys.
+-- ARGV[3] flow
+-- Reply: {1} shut | {2} was shut already | {-1} no such flow
+local key = flow_key(ARGV[3], 'state')
+local status = redis.call('HGET', key, 'status')
+if not status then return { -1 } end
+if status == 'deleting' then return { 2 } end
+sound()
+redis.call('HSET', key, 'status', 'deleting')
+post('purge', ARGV[3], '0', '', '', '0')
+jot('flow_deleted', ARGV[3], '0', '', '', '0', '', '', '')
+return { 1 }

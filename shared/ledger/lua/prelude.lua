@@ -1,0 +1,140 @@
+-- The part every script shares; the Go side puts it before each script's text.
+-- It names keys, fences epochs, writes the journal and holds the three moves
+-- that more than one verb makes: offer a node, count an outcome, close a cycle.
+--
+-- Every script: KEYS[1] = the prefix, and the cluster slot of all keys below
+-- it; ARGV[1] = journal cap; ARGV[2] = epoch ('0' = a verb any replica may
+-- call). Times are milliseconds of Redis TIME. Every number that is stored or
+-- joined goes through str(), since Lua would write large ones as 1e+14.
+
+local P = KEYS[1]
+local JOURNAL_MAX, EPOCH = ARGV[1], ARGV[2]
+
+local function str(n) return string.format('%.0f', n) end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function flow_key(flow, what) return P .. ':flow:' .. flow .. ':' .. what end
+local function cycle_key(flow, n) return P .. ':flow:' .. flow .. ':cycle:' .. n end
+local function node_key(base, node) return base .. ':node:' .. node .. ':state' end
+
+-- fence returns the higher epoch that shuts the caller out, or nil.
+local function fence()
+  local mine = tonumber(EPOCH)
+  if mine == 0 then return nil end
+  local stored = tonumber(redis.call('GET', P .. ':epoch') or '0')
+  if stored > mine then return str(stored) end
+  if mine > stored then redis.call('SET', P .. ':epoch', EPOCH) end
+  return nil
+end
+
+-- The field set never changes, so that Redis stores it once per stream node.
+local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
+  redis.call('XADD', P .. ':journal', 'MAXLEN', '~', JOURNAL_MAX, '*', 'op', op, 'flow', flow, 'cycle', n,
+    'uuid', uuid, 'node', node, 'attempt', attempt, 'epoch', EPOCH, 'token', token, 'worker', worker, 'detail', detail)
+end
+
+local function post(kind, flow, n, uuid, node, attempt)
+  redis.call('XADD', P .. ':outbox', '*', 'kind', kind, 'flow', flow, 'cycle', n, 'uuid', uuid, 'node', node, 'attempt', attempt)
+end
+
+-- sound reads what a transition may write and has not read otherwise, so that a
+-- key of a wrong type ends the script before its first write: Redis rolls no
+-- script back. The epoch is exempt, since raising it alone is harmless.
+local function sound()
+  redis.call('XLEN', P .. ':journal')
+  redis.call('XLEN', P .. ':outbox')
+  redis.call('ZCARD', P .. ':leases')
+  redis.call('ZCARD', P .. ':timers')
+end
+
+local function sound_cycle(base, flow)
+  sound()
+  redis.call('ZCARD', P .. ':active')
+  redis.call('HLEN', base .. ':joins')
+  redis.call('HLEN', base .. ':outputs')
+  redis.call('HLEN', flow_key(flow, 'state'))
+end
+
+-- unhold takes a held node out of the set that keeps it.
+local function unhold(held, flow, n, uuid, node, attempt)
+  if held then redis.call('SREM', P .. ':held:' .. held, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt) end
+end
+
+local function make_ready(base, flow, n, uuid, node, attempt, now, why)
+  local key = node_key(base, node)
+  redis.call('HSET', key, 'status', 'ready', 'attempt', attempt, 'ready_at', now)
+  redis.call('HDEL', key, 'token', 'suspect', 'blocker', 'held')
+  post('ready', flow, n, uuid, node, attempt)
+  jot('ready', flow, n, uuid, node, attempt, '', '', why)
+end
+
+local function lease_member(flow, n, uuid, node) return flow .. '|' .. n .. '|' .. uuid .. '|' .. node end
+local function timer_member(kind, flow, n, uuid, node, attempt)
+  return kind .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt
+end
+
+-- close ends the cycle when every node is counted; it is called after each count.
+local function close(base, flow, n, uuid, now)
+  local s = redis.call('HMGET', base .. ':status', 'status', 'completed_nodes', 'total_nodes', 'failed_nodes',
+    'unknown_nodes', 'on_failure', 'cause')
+  if s[1] ~= 'running' and s[1] ~= 'cancelling' then return false end
+  if tonumber(s[2]) < tonumber(s[3]) then return false end
+  local final = s[7]
+  if not final then
+    local bad = tonumber(s[4] or '0') + tonumber(s[5] or '0')
+    final = (bad > 0 and s[6] ~= 'continue') and 'failed' or 'completed'
+  end
+  redis.call('HSET', base .. ':status', 'status', final, 'completed_at', now)
+  redis.call('ZREM', P .. ':active', flow .. '|' .. n .. '|' .. uuid)
+  redis.call('ZREM', P .. ':timers', timer_member('deadline', flow, n, uuid, '', '0'))
+  redis.call('HINCRBY', flow_key(flow, 'state'), 'active', -1)
+  redis.call('HINCRBY', flow_key(flow, 'state'), 'cycles_' .. final, 1)
+  post('closed', flow, n, uuid, '', '0')
+  jot('cycle_end', flow, n, uuid, '', '0', '', '', final)
+  return true
+end
+
+-- finish writes a node's final status and counts it, once: callers have checked
+-- that the node was not final before.
+local function finish(base, flow, n, uuid, node, attempt, status, now, token, worker, detail)
+  redis.call('HSET', node_key(base, node), 'status', status, 'attempt', attempt, 'completed_at', now)
+  redis.call('HDEL', node_key(base, node), 'blocker', 'suspect', 'held', 'due')
+  redis.call('HINCRBY', base .. ':status', status .. '_nodes', 1)
+  redis.call('HINCRBY', base .. ':status', 'completed_nodes', 1)
+  jot('outcome', flow, n, uuid, node, attempt, token, worker, status .. (detail ~= '' and ': ' .. detail or ''))
+end
+
+local FINAL = { succeeded = true, failed = true, skipped = true, stopped = true, cancelled = true, unknown = true }
+
+-- spread_edges counts decided edges into their targets. ARGV from i on holds
+-- count groups of six: target, in-degree, plain (1 or 0), and how many edges
+-- are live, dead and failed. A plain target whose edges are all live becomes
+-- ready here; any other target that is now decided is posted for the leader.
+local function spread_edges(base, flow, n, uuid, i, count, now)
+  local joins = base .. ':joins'
+  for k = 0, count - 1 do
+    local a = i + k * 6
+    local target, degree = ARGV[a], tonumber(ARGV[a + 1])
+    local sum = { 0, 0, 0 }
+    for r, name in ipairs({ ':live', ':dead', ':failed' }) do
+      local add = tonumber(ARGV[a + 2 + r])
+      if add > 0 then
+        sum[r] = redis.call('HINCRBY', joins, target .. name, add)
+      end
+    end
+    if ARGV[a + 2] == '1' and sum[1] == degree then
+      if redis.call('EXISTS', node_key(base, target)) == 0 then
+        make_ready(base, flow, n, uuid, target, '1', str(now), 'inputs')
+      end
+    else
+      local all = redis.call('HMGET', joins, target .. ':live', target .. ':dead', target .. ':failed')
+      if tonumber(all[1] or '0') + tonumber(all[2] or '0') + tonumber(all[3] or '0') >= degree then
+        post('decide', flow, n, uuid, target, '0')
+      end
+    end
+  end
+end

@@ -1,0 +1,71 @@
+-- start_cycle: turns a slot or a trigger into a cycle, in one step.
+-- ARGV[3] flow, [4] uuid, [5] occasion, [6] slot (ms, or '' for a trigger), [7] trigger key or '', [8] revision,
+-- ARGV[9] total nodes, [10] overlap (skip | allow), [11] most active cycles, [12] timeout (ms, 0 = none), [13] on_failure,
+-- ARGV[14] entry nodes in all, [15..] the first of them (at most 256)
+-- Reply: {1, cycle, now} started | {2, cycle} was started before | {3, reason} slot skipped, accounted | {0, higher epoch}
+--        {-1} no such flow | {-2} paused | {-3, revision} another revision is active | {-4} slot is accounted already
+--        {-5, ms} slot lies ahead of Redis TIME | {-6, cycle} a trigger meets a running cycle
+-- A trigger without a key is known by its uuid.
+local higher = fence()
+if higher then return { 0, higher } end
+local flow, uuid, slot, trigger = ARGV[3], ARGV[4], ARGV[6], ARGV[7]
+if slot == '' and trigger == '' then trigger = uuid end -- so that a repeated command is known
+local key = flow_key(flow, 'state')
+local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot_uuid', 'last_slot_cycle', 'active', 'last_cycle')
+if not s[1] or s[1] == 'deleting' then return { -1 } end
+local now = now_ms()
+if slot ~= '' then
+  if s[4] == uuid then return { 2, s[5] } end
+  if s[3] and tonumber(slot) <= tonumber(s[3]) then return { -4 } end
+else
+  local n = redis.call('HGET', flow_key(flow, 'triggers'), trigger)
+  if n then return { 2, n } end
+end
+if s[1] == 'paused' then return { -2 } end
+if s[2] ~= ARGV[8] then return { -3, s[2] } end
+if slot ~= '' and tonumber(slot) > now then return { -5, str(tonumber(slot) - now) } end
+local active = tonumber(s[6] or '0')
+local reason = nil
+if active > 0 and ARGV[10] == 'skip' then reason = 'overlap' end
+if active >= tonumber(ARGV[11]) then reason = reason or 'backlog' end
+sound()
+if reason then
+  if slot == '' then return { -6, s[7] } end
+  redis.call('HSET', key, 'last_slot', slot)
+  redis.call('HINCRBY', key, 'slots_skipped:' .. reason, 1)
+  jot('slot_skipped', flow, '0', uuid, '', '0', '', '', slot .. ' ' .. slot .. ' 1 ' .. reason)
+  return { 3, reason }
+end
+
+redis.call('ZCARD', flow_key(flow, 'cycles'))
+redis.call('HLEN', flow_key(flow, 'triggers'))
+sound_cycle(cycle_key(flow, str(tonumber(s[7] or '0') + 1)), flow)
+local n = str(redis.call('HINCRBY', key, 'last_cycle', 1))
+local base = cycle_key(flow, n)
+redis.call('HINCRBY', key, 'active', 1)
+redis.call('HINCRBY', key, 'plan:' .. ARGV[8], 1)
+if slot ~= '' then
+  redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', n)
+  redis.call('HINCRBY', key, 'slots_started', 1)
+else
+  redis.call('HSET', flow_key(flow, 'triggers'), trigger, n)
+end
+redis.call('HSET', base .. ':status', 'cycle', n, 'uuid', uuid, 'occasion', ARGV[5], 'status', 'running',
+  'trigger', slot ~= '' and 'slot' or 'manual', 'slot', slot ~= '' and slot or str(now), 'trigger_key', trigger,
+  'revision', ARGV[8], 'started_at', str(now), 'total_nodes', ARGV[9], 'completed_nodes', '0',
+  'on_failure', ARGV[13], 'output_bytes', '0')
+redis.call('ZADD', flow_key(flow, 'cycles'), str(now), n)
+redis.call('ZADD', P .. ':active', str(now), flow .. '|' .. n .. '|' .. uuid)
+if ARGV[12] ~= '0' then
+  local due = now + tonumber(ARGV[12])
+  redis.call('HSET', base .. ':status', 'deadline', str(due))
+  redis.call('ZADD', P .. ':timers', str(due), timer_member('deadline', flow, n, uuid, '', '0'))
+  post('timer', flow, n, uuid, '', '0')
+end
+jot('cycle_start', flow, n, uuid, '', '0', '', '', (slot ~= '' and slot or 'manual') .. ' ' .. ARGV[8])
+for i = 15, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry') end
+if tonumber(ARGV[14]) > #ARGV - 14 then
+  redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 14))
+  post('spread', flow, n, uuid, '', '0')
+end
+return { 1, n, str(now) }

@@ -1,0 +1,83 @@
+package ledger_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// server is one Redis that tests open ledgers on.
+type server struct{ url string }
+
+// embedded starts a Redis inside the test's process.
+func embedded(t testing.TB) server {
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true)
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return server{"redis://" + m.Addr()}
+}
+
+// real returns the Redis that the environment names.
+func real(t testing.TB) server {
+	url := os.Getenv("STATION_TEST_REDIS_URL")
+	if url == "" {
+		if os.Getenv("STATION_TEST_REQUIRE") == "1" {
+			t.Fatal("STATION_TEST_REDIS_URL is not set and STATION_TEST_REQUIRE=1")
+		}
+		t.Skip("STATION_TEST_REDIS_URL is not set; make test starts a server and sets it")
+	}
+	return server{url}
+}
+
+func servers() map[string]func(testing.TB) server {
+	return map[string]func(testing.TB) server{"embedded": embedded, "real": real}
+}
+
+// open gives a test a ledger under a prefix of its own and removes its keys at
+// the end.
+func (s server) open(t testing.TB) *ledger.Ledger {
+	l, _ := s.openRaw(t)
+	return l
+}
+
+func (s server) openRaw(t testing.TB) (*ledger.Ledger, *redis.Client) {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-" + uuid.NewString(), Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, err := redis.ParseURL(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := redis.NewClient(opts)
+	t.Cleanup(func() {
+		ctx := context.Background() // the test's is over
+		keys, err := raw.Keys(ctx, l.Prefix()+":*").Result()
+		if err == nil && len(keys) > 0 {
+			err = raw.Unlink(ctx, keys...).Err()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		if err := raw.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l, raw
+}

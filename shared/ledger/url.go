@@ -1,0 +1,61 @@
+package ledger
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// options reads the address forms of Config.URL. Its errors never hold the URL,
+// which may hold a password.
+func options(cfg Config) (*redis.UniversalOptions, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("redis URL is not of the form redis://[user:password@]host:port[/db]")
+	}
+	o := &redis.UniversalOptions{
+		ClientName:            cfg.Name,
+		ContextTimeoutEnabled: true,
+		PoolSize:              cfg.Connections,
+		DialTimeout:           2 * time.Second,
+		ReadTimeout:           3 * time.Second,
+		WriteTimeout:          3 * time.Second,
+		MinRetryBackoff:       10 * time.Millisecond,
+		MaxRetryBackoff:       200 * time.Millisecond,
+	}
+	path := strings.Trim(u.Path, "/")
+	switch u.Scheme {
+	case "redis", "rediss":
+		single, err := redis.ParseURL(cfg.URL)
+		if err != nil {
+			return nil, fmt.Errorf("redis URL: database and options can't be read")
+		}
+		o.Addrs, o.Username, o.Password, o.DB, o.TLSConfig = []string{single.Addr}, single.Username, single.Password, single.DB, single.TLSConfig
+		return o, nil
+	case "redis+sentinel":
+		if path == "" {
+			return nil, fmt.Errorf("redis+sentinel URL needs the master's name as its path")
+		}
+		o.MasterName = path
+		if db := u.Query().Get("db"); db != "" {
+			if o.DB, err = strconv.Atoi(db); err != nil {
+				return nil, fmt.Errorf("redis+sentinel URL: db is not a number")
+			}
+		}
+	case "redis+cluster":
+		o.IsClusterMode = true
+		if !strings.Contains(cfg.Prefix, "{") {
+			return nil, fmt.Errorf("redis cluster needs a hash tag in the prefix, for example station{0}")
+		}
+	default:
+		return nil, fmt.Errorf("redis URL has scheme %q: use redis, rediss, redis+sentinel or redis+cluster", u.Scheme)
+	}
+	o.Addrs = strings.Split(u.Host, ",")
+	o.Username = u.User.Username()
+	o.Password, _ = u.User.Password()
+	return o, nil
+}

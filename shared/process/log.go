@@ -1,0 +1,43 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// NewLogger makes the root logger of a binary. Level is trace, debug, info,
+// warn or error; format is text or json. Every line passes through Redact.
+func NewLogger(name, level, format string, out io.Writer) (hclog.Logger, error) {
+	l := hclog.LevelFromString(level)
+	if l == hclog.NoLevel {
+		return nil, fmt.Errorf("log level %q is unknown; use trace, debug, info, warn or error", level)
+	}
+	if format != "text" && format != "json" {
+		return nil, fmt.Errorf("log format %q is unknown; use text or json", format)
+	}
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       name,
+		Level:      l,
+		Output:     redactor{out},
+		JSONFormat: format == "json",
+		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+	}), nil
+}
+
+// redactor hides passwords in what is written through it. hclog writes one line
+// at a time.
+type redactor struct{ out io.Writer }
+
+func (r redactor) Write(p []byte) (int, error) {
+	q := p
+	if bytes.Contains(p, []byte("://")) || bytes.Contains(p, []byte("=")) {
+		q = []byte(Redact(string(p)))
+	}
+	if _, err := r.out.Write(q); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

@@ -1,0 +1,129 @@
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/tradingflow/weather-station/shared/taskqueue"
+)
+
+// adminTimeout is how long the broker may take to answer a question.
+const adminTimeout = 2 * time.Second
+
+// Admin asks the broker about queues, on a connection of its own.
+type Admin struct {
+	link *link
+
+	mu      sync.Mutex
+	conn    *connection    // nil while there is none
+	running sync.WaitGroup // questions on conn
+}
+
+// NewAdmin returns an Admin that connects when Run is called.
+func NewAdmin(cfg Config) *Admin { return &Admin{link: newLink(cfg, "admin")} }
+
+// Run keeps the connection until ctx ends, and returns nil then; it returns an
+// error at once when the settings are bad.
+func (a *Admin) Run(ctx context.Context) error {
+	return a.link.run(ctx, func(_ context.Context, conn *connection) func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.conn = conn
+		return func() {
+			a.mu.Lock()
+			a.conn = nil
+			a.mu.Unlock()
+			a.running.Wait()
+		}
+	})
+}
+
+// Ready returns a channel that is closed while there is a connection. After a
+// loss a new one is returned, so ask again.
+func (a *Admin) Ready() <-chan struct{} { return a.link.Ready() }
+
+// State tells whether there is a connection.
+func (a *Admin) State() (connected bool, blockedSince time.Time) { return a.link.State() }
+
+// Depth tells how many messages wait in queue and how many slots consume it.
+// The error is ErrUnroutable when there is no such queue and ErrDisconnected
+// when there is no connection.
+func (a *Admin) Depth(ctx context.Context, queue string) (taskqueue.Depth, error) {
+	var found amqp.Queue
+	err := a.ask(ctx, func(conn *amqp.Connection) error {
+		channel, err := conn.Channel()
+		if err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if found, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
+			return err // the broker closed the channel
+		}
+		return channel.Close()
+	})
+	if reason := (*amqp.Error)(nil); errors.As(err, &reason) && reason.Code == amqp.NotFound {
+		err = taskqueue.ErrUnroutable
+	}
+	if err != nil {
+		return taskqueue.Depth{}, fmt.Errorf("depth of queue %s: %w", queue, err)
+	}
+	return taskqueue.Depth{Ready: found.Messages, Consumers: found.Consumers}, nil
+}
+
+// Ensure declares queue, and the parking queue, if they are missing.
+func (a *Admin) Ensure(ctx context.Context, queue string) error {
+	return a.ask(ctx, func(conn *amqp.Connection) error { return a.link.cfg.declareOn(conn, queue) })
+}
+
+// Delete removes queue with all its messages; a missing queue is no error.
+func (a *Admin) Delete(ctx context.Context, queue string) error {
+	err := a.ask(ctx, func(conn *amqp.Connection) error {
+		channel, err := conn.Channel()
+		if err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if _, err := channel.QueueDelete(queue, false, false, false); err != nil {
+			return err
+		}
+		return channel.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("delete queue %s: %w", queue, err)
+	}
+	return nil
+}
+
+// ask runs question. The library cannot be told to stop waiting, so a question
+// that gets no answer in time costs the connection: that ends it, and all others
+// with it, instead of leaving it behind.
+func (a *Admin) ask(ctx context.Context, question func(*amqp.Connection) error) error {
+	a.mu.Lock()
+	conn := a.conn
+	if conn == nil {
+		a.mu.Unlock()
+		return taskqueue.ErrDisconnected
+	}
+	answer := make(chan error, 1)
+	a.running.Go(func() {
+		timer := time.AfterFunc(adminTimeout, func() {
+			a.link.log.Warn("broker does not answer, connecting anew")
+			conn.end()
+		})
+		defer timer.Stop()
+		answer <- question(conn.Connection)
+	})
+	a.mu.Unlock()
+	select {
+	case err := <-answer:
+		if err != nil && conn.IsClosed() {
+			return fmt.Errorf("%w: %w", taskqueue.ErrDisconnected, err)
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,74 @@
+package rabbit
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Kinds of queues.
+const (
+	// Quorum queues are replicated and survive the loss of a minority of brokers.
+	Quorum = "quorum"
+	// Classic queues live on one broker.
+	Classic = "classic"
+)
+
+// Config is what Publisher, Consumer and Admin need to know.
+type Config struct {
+	// URL is amqp://user:password@host:port/vhost or amqps://… for TLS; query
+	// parameters (cacertfile, certfile, keyfile, server_name_indication,
+	// heartbeat, …) as RabbitMQ's URI specification has them. It is never logged.
+	URL string
+	// Prefix of all queue names; it names the parking queue.
+	Prefix string
+	// Name of the process, shown in the broker's list of connections.
+	Name string
+	// Log receives state changes; nil is silent.
+	Log hclog.Logger
+	// QueueType is Quorum (default) or Classic. A queue that exists keeps its
+	// type; declaring it with another fails.
+	QueueType string
+}
+
+// Validate tells everything that is wrong with c. Run fails with the same error.
+func (c Config) Validate() error {
+	var faults []error
+	if _, err := amqp.ParseURI(c.URL); err != nil {
+		// The parser's own text may quote the password.
+		faults = append(faults, errors.New("URL: cannot be read; want amqp://user:password@host:port/vhost with special characters percent-encoded"))
+	}
+	if c.Prefix == "" {
+		faults = append(faults, errors.New("Prefix: is empty; give the prefix of all queue names"))
+	}
+	switch c.QueueType {
+	case "", Quorum, Classic:
+	default:
+		faults = append(faults, fmt.Errorf("QueueType: is %q; want %s or %s", c.QueueType, Quorum, Classic))
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("rabbitmq settings: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+// address is where the broker is, without the credentials.
+func (c Config) address() string {
+	uri, err := amqp.ParseURI(c.URL)
+	if err != nil {
+		return ""
+	}
+	return uri.Scheme + "://" + net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)) + "/" + strings.TrimPrefix(uri.Vhost, "/")
+}
+
+func (c Config) logger(role string) hclog.Logger {
+	if c.Log == nil {
+		return hclog.NewNullLogger()
+	}
+	return c.Log.With("role", role, "broker", c.address())
+}

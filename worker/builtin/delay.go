@@ -1,0 +1,40 @@
+package builtin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tradingflow/weather-station/worker/node"
+)
+
+// runDelay waits for the parameter duration, then emits its inputs.
+func runDelay(ctx context.Context, in *node.Input) (node.Result, error) {
+	var p struct {
+		common
+		Duration *span `json:"duration"`
+	}
+	if err := bind(in, &p); err != nil {
+		return node.Result{}, err
+	}
+	if p.Duration == nil {
+		return node.Result{}, node.Permanent(errors.New(`delay: the parameter "duration" is missing; set it to, say, "1.5s"`))
+	}
+	if err := wait(ctx, time.Duration(*p.Duration)); err != nil {
+		return node.Result{}, fmt.Errorf("delay: %w", err)
+	}
+	return passThrough(in), nil
+}
+
+// wait returns after d, or with the context's error.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,193 @@
+// Package claims keeps a worker process's claims alive. One heartbeat renews all
+// of them; its answers end the attempts whose claim is lost or whose cycle is
+// ending.
+//
+// # Fencing oneself
+//
+// A claim is good as long as the leader may not revoke it: from the instant the
+// last heartbeat that succeeded was sent, one lease long. When that time less a
+// margin has passed on this process's monotonic clock, the attempt's context
+// ends, whether or not anything was heard: the worker can no longer prove that
+// the attempt is its own. Its result is still offered to the ledger, which
+// decides by the token. A process that was stopped finds the time over when it
+// wakes and ends its attempts before its next heartbeat is answered.
+package claims
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+// Causes for which the context of an attempt ends.
+var (
+	// ErrLost: the claim is another's by now, or can't be proven own.
+	ErrLost = errors.New("claim lost")
+	// ErrCancelled: the cycle is ending.
+	ErrCancelled = errors.New("cycle is ending")
+)
+
+// Ledger renews claims.
+type Ledger interface {
+	Heartbeat(ctx context.Context, w ids.WorkerID, lease time.Duration, claims []ledger.HeldClaim) ([]ledger.Beat, error)
+}
+
+// Config of a Keeper.
+type Config struct {
+	Ledger Ledger
+	Worker ids.WorkerID
+	Lease  time.Duration
+	Log    hclog.Logger
+}
+
+// Keeper holds the claims of a process.
+type Keeper struct {
+	cfg Config
+
+	mu     sync.Mutex
+	claims map[uuid.UUID]*claim
+	wake   chan struct{}
+}
+
+type claim struct {
+	held   ledger.HeldClaim
+	until  time.Time // end of the time it is proven own
+	cancel context.CancelCauseFunc
+}
+
+// NewKeeper makes a keeper of no claims.
+func NewKeeper(cfg Config) *Keeper {
+	return &Keeper{cfg: cfg, claims: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1)}
+}
+
+// margin is how long before the end of its lease a claim counts as lost.
+func (k *Keeper) margin() time.Duration { return k.cfg.Lease / 10 }
+
+// Hold keeps a claim that was asked for at sent. The context it returns ends
+// with ErrLost or ErrCancelled as its cause; drop gives the claim up.
+func (k *Keeper) Hold(ctx context.Context, a ids.Attempt, token uuid.UUID, sent time.Time) (held context.Context, drop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	k.mu.Lock()
+	k.claims[token] = &claim{held: ledger.HeldClaim{Attempt: a, Token: token}, until: sent.Add(k.cfg.Lease - k.margin()), cancel: cancel}
+	first := len(k.claims) == 1
+	k.mu.Unlock()
+	if first {
+		select {
+		case k.wake <- struct{}{}:
+		default:
+		}
+	}
+	return ctx, func() {
+		k.mu.Lock()
+		delete(k.claims, token)
+		k.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// Busy returns the number of claims.
+func (k *Keeper) Busy() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.claims)
+}
+
+// Run renews claims until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	every := k.cfg.Lease / 5
+	check := time.NewTicker(max(k.cfg.Lease/20, 10*time.Millisecond))
+	check.Stop()
+	defer check.Stop()
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	busy := make(chan struct{}, 1) // one heartbeat at a time
+	var last time.Time
+	idle := true
+	for {
+		var tick <-chan time.Time
+		if !idle {
+			tick = check.C
+		}
+		select {
+		case <-tick:
+		case <-k.wake:
+			if idle {
+				idle = false
+				last = time.Now()
+				check.Reset(max(k.cfg.Lease/20, 10*time.Millisecond))
+			}
+			continue
+		case <-ctx.Done():
+			return nil
+		}
+		now := time.Now()
+		held := k.fence(now)
+		if len(held) == 0 {
+			idle = k.Busy() == 0
+			if idle {
+				check.Stop()
+			}
+			continue
+		}
+		if now.Sub(last) < every {
+			continue
+		}
+		select {
+		case busy <- struct{}{}:
+			last = now
+			beats.Go(func() {
+				defer func() { <-busy }()
+				k.beat(ctx, held, now)
+			})
+		default: // the last one still waits for its answer
+		}
+	}
+}
+
+// fence ends the attempts whose time is over and returns the claims to renew.
+func (k *Keeper) fence(now time.Time) []ledger.HeldClaim {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	held := make([]ledger.HeldClaim, 0, len(k.claims))
+	for _, c := range k.claims {
+		if now.After(c.until) {
+			c.cancel(ErrLost)
+		}
+		held = append(held, c.held)
+	}
+	return held
+}
+
+func (k *Keeper) beat(ctx context.Context, held []ledger.HeldClaim, sent time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, k.cfg.Lease/2)
+	defer cancel()
+	answers, err := k.cfg.Ledger.Heartbeat(ctx, k.cfg.Worker, k.cfg.Lease, held)
+	if err != nil {
+		k.cfg.Log.Warn("heartbeat failed", "claims", len(held), "error", err)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, b := range answers {
+		c := k.claims[held[i].Token]
+		if c == nil {
+			continue
+		}
+		switch b {
+		case ledger.Lost:
+			c.cancel(ErrLost)
+		case ledger.Cancel:
+			c.until = sent.Add(k.cfg.Lease - k.margin())
+			c.cancel(ErrCancelled)
+		case ledger.Renewed:
+			c.until = sent.Add(k.cfg.Lease - k.margin())
+		}
+	}
+}

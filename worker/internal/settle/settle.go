@@ -1,0 +1,154 @@
+// Package settle reports what an attempt came to. A result that the ledger can't
+// take now is held and reported again until it can, or until the claim is known
+// to be another's: a finished node is never run again because Redis was away for
+// a moment.
+package settle
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+	"github.com/tradingflow/weather-station/shared/task"
+	"github.com/tradingflow/weather-station/worker/internal/attempt"
+)
+
+// Ledger takes results.
+type Ledger interface {
+	Complete(ctx context.Context, c ledger.Completion) error
+	Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error)
+	Release(ctx context.Context, a ids.Attempt, token uuid.UUID) error
+}
+
+// Settler reports results.
+type Settler struct {
+	Ledger Ledger
+	Log    hclog.Logger
+	// Rand gives numbers in [0, 1) for the jitter of retries; nil = math/rand.
+	Rand func() float64
+}
+
+// Report reports until the ledger has answered or ctx ends, whose error it then
+// returns.
+func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) error {
+	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
+	err := Insist(ctx, func() error {
+		if r.Status == task.Failed {
+			return s.fail(ctx, c, r, log)
+		}
+		err := s.Ledger.Complete(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
+			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided})
+		if errors.Is(err, ledger.ErrTooLarge) {
+			r = attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: err.Error()}}
+			return s.fail(ctx, c, r, log)
+		}
+		return err
+	})
+	return refused(err, log)
+}
+
+// Release hands a claim back without a result.
+func (s *Settler) Release(ctx context.Context, c ledger.Claim) error {
+	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
+	err := Insist(ctx, func() error {
+		err := s.Ledger.Release(ctx, c.Attempt, c.Token)
+		if errors.Is(err, ledger.ErrEnding) {
+			return s.fail(ctx, c, attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Abandoned, Error: "ended early: cycle is ending"}}, log)
+		}
+		return err
+	})
+	if err == nil {
+		log.Info("claim handed back")
+	}
+	return refused(err, log)
+}
+
+// refused makes an answer of a refusal: the result has no place to go.
+func refused(err error, log hclog.Logger) error {
+	if errors.Is(err, ledger.ErrNotMine) || errors.Is(err, ledger.ErrGone) {
+		log.Warn("result was refused", "error", err)
+		return nil
+	}
+	return err
+}
+
+func (s *Settler) fail(ctx context.Context, c ledger.Claim, r attempt.Report, log hclog.Logger) error {
+	f := ledger.Failure{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Class: r.Class, Error: r.Error, OnFailure: c.OnFailure}
+	if retryable(&c.Node, r.Class) {
+		f.Retries = c.Node.Retry.MaxRetries
+		f.Delay = Backoff(c.Node.Retry, c.Retries, r.RetryAfter, s.random())
+	}
+	out, err := s.Ledger.Fail(ctx, f)
+	if err != nil {
+		return err
+	}
+	if out.Retry.IsZero() {
+		log.Warn("node failed", "class", r.Class, "error", r.Error)
+	} else {
+		log.Warn("attempt failed", "class", r.Class, "error", r.Error, "retry_at", out.Retry)
+	}
+	return nil
+}
+
+func (s *Settler) random() float64 {
+	if s.Rand != nil {
+		return s.Rand()
+	}
+	return rand.Float64()
+}
+
+// retryable says whether the policy grants retries for a class at all. A node
+// that may be started only once is never tried again.
+func retryable(n *plan.Node, c task.Class) bool {
+	if !n.Retry.Enabled || n.Delivery == plan.AtMostOnce {
+		return false
+	}
+	return c == task.Retryable || c == task.Timeout || c == task.Panic
+}
+
+// Backoff returns the wait before the retry after the given number of earlier
+// failures: backoff × 2^failures, at most max_backoff, with jitter down to half
+// of it, and never less than the handler asked for. random is in [0, 1).
+func Backoff(p plan.Retry, failures int, asked time.Duration, random float64) time.Duration {
+	d := p.Backoff
+	for range failures {
+		if d >= p.MaxBackoff/2 {
+			d = p.MaxBackoff
+			break
+		}
+		d *= 2
+	}
+	d = min(d, p.MaxBackoff)
+	if p.Jitter {
+		d = d/2 + time.Duration(random*float64(d)/2)
+	}
+	return max(d, asked)
+}
+
+// Insist repeats do while the ledger is unavailable, with pauses of 20 ms to 1 s.
+func Insist(ctx context.Context, do func() error) error {
+	pause := 20 * time.Millisecond
+	t := time.NewTimer(0)
+	defer t.Stop()
+	<-t.C
+	for {
+		err := do()
+		if err == nil || !errors.Is(err, ledger.ErrUnavailable) {
+			return err
+		}
+		t.Reset(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+		pause = min(2*pause, time.Second)
+	}
+}

@@ -1,0 +1,43 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
+	"github.com/tradingflow/weather-station/worker/builtin"
+	"github.com/tradingflow/weather-station/worker/node"
+)
+
+// serve runs a worker on real servers.
+func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*node.Registry)) (err error) {
+	reg := node.NewRegistry()
+	builtin.Register(reg, builtin.Config{DataDir: s.DataDir, AllowExec: s.AllowExec, AllowPrivateHTTP: s.AllowPrivateHTTP, Log: log})
+	if register != nil {
+		register(reg)
+	}
+	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck,
+		Log: log, Advertise: s.Advertise}
+	if err := cfg.complete(); err != nil {
+		return fmt.Errorf("worker settings: %w", err)
+	}
+	if s.HTTPAddr != "" {
+		var lc net.ListenConfig
+		if cfg.Health, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
+			return fmt.Errorf("listen for health: %w", err)
+		}
+	}
+	// A slot may hold a Redis call each, and heartbeats must never wait for one.
+	l, err := ledger.Wait(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, Connections: s.Concurrency + 8}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	consumer := rabbit.NewConsumer(rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType})
+	return Run(ctx, cfg, l, consumer, reg)
+}
