@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,9 +217,9 @@ func TestRefusedConnectionMovesEveryCallOn(t *testing.T) {
 }
 
 // breaking answers no call: it cuts the connection after it has read it.
-func breaking(seen *[]string) http.Handler {
-	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		*seen = append(*seen, r.Method)
+func breaking(seen *atomic.Int32) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		seen.Add(1)
 		panic(http.ErrAbortHandler)
 	})
 }
@@ -226,7 +227,7 @@ func breaking(seen *[]string) http.Handler {
 func TestBrokenConnectionMovesOnOnlyWhatMayBeDoneTwice(t *testing.T) {
 	for name := range calls(nil) {
 		t.Run(name, func(t *testing.T) {
-			var seen []string
+			var seen atomic.Int32
 			bad := httptest.NewServer(breaking(&seen))
 			s := httpapitest.New()
 			c := connect(t, httpapitest.Handler(s), bad.URL)
@@ -241,10 +242,29 @@ func TestBrokenConnectionMovesOnOnlyWhatMayBeDoneTwice(t *testing.T) {
 			if !once && (err != nil || len(s.Calls()) != 1) {
 				t.Errorf("not moved on: error %v, calls %v", err, s.Calls())
 			}
-			if len(seen) == 0 {
+			if seen.Load() == 0 {
 				t.Error("the first coordinator was not asked")
 			}
 		})
+	}
+}
+
+func TestClientStaysWithTheCoordinatorThatAnswered(t *testing.T) {
+	var asked atomic.Int32
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	c := connect(t, httpapitest.Handler(httpapitest.New()), down.URL)
+	for range 3 {
+		if _, err := c.Flows(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	c.Close()
+	down.Close()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the one that can't answer was asked %d times, want once", n)
 	}
 }
 
@@ -293,8 +313,9 @@ func TestTheEndOfTheContextEndsTheCall(t *testing.T) {
 		return api.Cluster{}, c.Err()
 	}
 	_, err := connect(t, httpapitest.Handler(s), refusing(t)).Cluster(ctx)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+	var u *client.Unreachable
+	if !errors.Is(err, context.Canceled) || errors.As(err, &u) {
+		t.Errorf("got %v, which blames the coordinators", err)
 	}
 }
 

@@ -36,7 +36,7 @@ const (
 	// The cost limit does not see how large a value made of shared parts becomes
 	// when two of them are compared; the memory limit does.
 	costLimit    = 200_000   // some tens of milliseconds of one core
-	memoryLimit  = 1_000_000 // list items and map entries, as CEL counts them
+	memoryLimit  = 1_000_000 // list items, map entries and the like, as CEL counts them
 	maxResult    = 4 << 20   // bytes of JSON
 	maxNesting   = 64
 	maxRange     = 1_000

@@ -265,6 +265,22 @@ func TestHostileExpressionsStop(t *testing.T) {
 	}
 }
 
+func TestLimitsAreNamed(t *testing.T) {
+	inputs := `{"xs":[` + strings.TrimSuffix(strings.Repeat("1,", 1000), ",") + `],"s":"` + strings.Repeat("<", 900_000) + `"}`
+	for src, want := range map[string]string{
+		`inputs.xs.map(x, sum(inputs.xs))`: "cost limit",
+		`inputs.s`:                         "longer than", // escaped, it is six times as long
+	} {
+		p, err := Compile(src, Node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.JSON(t.Context(), nodeVars(t, inputs)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", src, err, want)
+		}
+	}
+}
+
 func TestContextEndsEvaluation(t *testing.T) {
 	p, err := Compile(`lists.range(1000).map(i, i + 1)`, Node)
 	if err != nil {

@@ -74,6 +74,17 @@ func numbers(v any) (any, error) {
 	return v, nil
 }
 
+// encode writes v as JSON of at most maxResult bytes.
+func encode(v ref.Val) ([]byte, error) {
+	b, err := appendJSON(nil, v)
+	if err == nil && len(b) > maxResult {
+		return nil, errTooLong()
+	}
+	return b, err
+}
+
+func errTooLong() error { return fmt.Errorf("the result is longer than %d bytes", maxResult) }
+
 // appendJSON writes v with sorted keys, integers as integers and doubles in
 // the shortest form that reads back as the same double.
 //
@@ -81,7 +92,7 @@ func numbers(v any) (any, error) {
 // have an astronomically long text.
 func appendJSON(b []byte, v ref.Val) ([]byte, error) {
 	if len(b) > maxResult {
-		return nil, fmt.Errorf("the result is longer than %d bytes", maxResult)
+		return nil, errTooLong()
 	}
 	switch x := v.(type) {
 	case types.Null:

@@ -61,7 +61,7 @@ func Compile(src string, kind Kind) (*Program, error) {
 	if t := ast.OutputType(); kind == When && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, &SyntaxError{src, fmt.Sprintf("must yield a bool, yields %s", t)}
 	}
-	p, err := e.Program(ast,  cel.CostTracking(sizes{}),
+	p, err := e.Program(ast, cel.CostLimit(costLimit), cel.CostTracking(sizes{}),
 		cel.MemoryLimit(memoryLimit), cel.InterruptCheckFrequency(64))
 	if err != nil {
 		return nil, &SyntaxError{src, err.Error()}
@@ -133,7 +133,7 @@ func (p *Program) JSON(ctx context.Context, vars Vars) (json.RawMessage, error) 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := appendJSON(nil, v)
+	raw, err := encode(v)
 	if err != nil {
 		return nil, &EvalError{p.source, err}
 	}

@@ -253,12 +253,12 @@ func restore(t *testing.T, l *Ledger, d map[string]string) {
 	now := must(l.Dump(ctx))
 	pipe := l.rdb.TxPipeline()
 	for key := range now {
-		if now[key] != d[key] {
+		if text, ok := d[key]; !ok || now[key] != text {
 			pipe.Del(ctx, key)
 		}
 	}
 	for key, text := range d {
-		if now[key] == text {
+		if old, ok := now[key]; ok && old == text {
 			continue
 		}
 		lines := strings.Split(text, "\n")

@@ -81,3 +81,28 @@ func (s server) openRaw(t testing.TB) (*ledger.Ledger, *redis.Client) {
 	})
 	return l, raw
 }
+
+// draw opens a ledger for one draw of a property; the second result ends it.
+func (s server) draw(t testing.TB) (*ledger.Ledger, func()) {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-" + uuid.NewString()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, err := redis.ParseURL(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := redis.NewClient(opts)
+	return l, func() {
+		keys, err := raw.Keys(t.Context(), l.Prefix()+":*").Result()
+		if err == nil && len(keys) > 0 {
+			err = raw.Unlink(t.Context(), keys...).Err()
+		}
+		for _, e := range []error{err, raw.Close(), l.Close()} {
+			if e != nil {
+				t.Error(e)
+			}
+		}
+	}
+}

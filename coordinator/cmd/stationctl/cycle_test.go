@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,8 +30,9 @@ func film(last string) *httpapitest.Service {
 		{Nodes: []api.Node{node("a", "succeeded", 1), node("b", last, 2)}},
 	}
 	s := httpapitest.New()
-	look := 0
+	var looks atomic.Int32
 	s.OnGetCycle = func(context.Context, ids.FlowID, int64) (api.Cycle, error) {
+		look := int(looks.Add(1)) - 1
 		c := frames[min(look, len(frames)-1)]
 		c.CycleSummary = api.CycleSummary{Cycle: 7, FlowID: "btc", Status: api.CycleRunning, TotalNodes: 2}
 		if look >= len(frames)-1 {
@@ -39,7 +41,6 @@ func film(last string) *httpapitest.Service {
 				c.Status, c.Error = api.CycleFailed, "b: no route"
 			}
 		}
-		look++
 		return c, nil
 	}
 	return s
@@ -101,17 +102,17 @@ func TestWatchDrawsProgressOnATerminalOnly(t *testing.T) {
 func TestWatchOutlivesACoordinator(t *testing.T) {
 	s := film("succeeded")
 	next := s.OnGetCycle
-	looks := 0
+	var looks atomic.Int32
 	s.OnGetCycle = func(ctx context.Context, flow ids.FlowID, n int64) (api.Cycle, error) {
-		if looks++; looks%2 == 0 {
+		if looks.Add(1)%2 == 0 {
 			return api.Cycle{}, &httpapi.Unavailable{What: "redis"}
 		}
 		return next(ctx, flow, n)
 	}
 	h := httpapitest.Handler(s)
-	requests := 0
+	var requests atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if requests++; requests%3 == 0 {
+		if requests.Add(1)%3 == 0 {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)

@@ -103,8 +103,8 @@ func (a *app) showFlow(f api.FlowStatus) error {
 			"flow", clean(f.FlowID), "name", clean(f.Name), "status", a.paint(f.Status), "schedule", schedule(f.FlowSummary),
 			"next slot", f.NextSlot.String(), "revision", strconv.FormatInt(f.Revision, 10), "nodes", strconv.Itoa(f.NodeCount),
 			"active cycles", strconv.Itoa(f.ActiveCycles), "latest cycle", latest, "slots", slots,
-			"components", groups(f.Components), "entry nodes", clean(strings.Join(f.EntryNodes, ", ")),
-			"sinks", clean(strings.Join(f.Sinks, ", ")), "levels", groups(f.Levels))
+			"components", groups(f.Components), "entry nodes", idList(f.EntryNodes),
+			"sinks", idList(f.Sinks), "levels", groups(f.Levels))
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,5 +201,30 @@ func TestRunPassesTheKey(t *testing.T) {
 	got := runOn(t, s, nil, "", "flow", "run", "btc", "--key", "k-1")
 	if key != "k-1" || got.out != "cycle 8 of btc runs\n" {
 		t.Errorf("key %q, out %q", key, got.out)
+	}
+}
+
+func TestLongListsOfIDsAreCut(t *testing.T) {
+	s := httpapitest.New()
+	s.OnGetFlow = func(context.Context, ids.FlowID) (api.FlowStatus, error) {
+		f := httpapitest.Flow()
+		f.Components, f.EntryNodes = nil, nil
+		for i := range 1000 {
+			id := fmt.Sprintf("node-%03d", i)
+			f.EntryNodes, f.Components = append(f.EntryNodes, id), append(f.Components, []string{id})
+		}
+		return f, nil
+	}
+	got := runOn(t, s, nil, "", "flow", "get", "btc")
+	for _, line := range strings.Split(got.out, "\n") {
+		if len(line) > 200 {
+			t.Errorf("a line of %d bytes: %.60s…", len(line), line)
+		}
+	}
+	if n := strings.Count(got.out, "… 1000 in all"); n != 2 {
+		t.Errorf("%d lists say how long they are, want 2:\n%s", n, got.out)
+	}
+	if whole := runOn(t, s, nil, "", "flow", "get", "btc", "-o", "yaml"); !strings.Contains(whole.out, "node-999") {
+		t.Error("YAML is cut as well")
 	}
 }

@@ -130,11 +130,37 @@ func seconds(s float64) string {
 	return d.Round(100 * time.Millisecond).String()
 }
 
-// groups returns lists of ids as "{a, b} {c}".
+// groups returns lists of ids as "{a, b} {c}", cut where a person stops
+// reading. JSON and YAML hold them whole.
 func groups(lists [][]string) string {
-	out := make([]string, len(lists))
+	const enough = 120
+	var b strings.Builder
 	for i, l := range lists {
-		out[i] = "{" + strings.Join(l, ", ") + "}"
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString("{" + idList(l) + "}")
+		if b.Len() > enough && i < len(lists)-1 {
+			fmt.Fprintf(&b, " … %d in all", len(lists))
+			break
+		}
 	}
-	return clean(strings.Join(out, " "))
+	return clean(b.String())
+}
+
+// idList returns a list of ids as "a, b", cut as groups is.
+func idList(list []string) string {
+	const enough = 120
+	var b strings.Builder
+	for i, id := range list {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if b.Len() > enough {
+			fmt.Fprintf(&b, "… %d in all", len(list))
+			break
+		}
+		b.WriteString(id)
+	}
+	return clean(b.String())
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -58,7 +57,7 @@ func (d *document) bytes() []byte { return bytes.Clone(d.RawBody) }
 
 // takesDocument describes the body of a call that takes a document and sets
 // the limits of reading it.
-func takesDocument(op huma.Operation) huma.Operation {
+func (s *server) takesDocument(op huma.Operation) huma.Operation {
 	schema := func() *huma.Schema {
 		return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true,
 			Description: "A flow document in any accepted spelling"}
@@ -73,6 +72,6 @@ func takesDocument(op huma.Operation) huma.Operation {
 	}
 	op.SkipValidateBody = true
 	op.MaxBodyBytes = MaxBodyBytes + 1 // the framework refuses at its limit, we above ours
-	op.BodyReadTimeout = 15 * time.Second
+	op.BodyReadTimeout = s.bodyTimeout
 	return op
 }

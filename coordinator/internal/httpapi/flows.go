@@ -42,7 +42,7 @@ func (s *server) flows() {
 	op := func(id, method, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: base + path, Summary: summary, Tags: []string{tagFlows}}
 	}
-	post := takesDocument(op("register-flow", http.MethodPost, "/flows", "Register a flow, or replace its definition"))
+	post := s.takesDocument(op("register-flow", http.MethodPost, "/flows", "Register a flow, or replace its definition"))
 	post.Description = "A document that differs from the stored one makes a new revision; an equal one changes nothing. Running cycles keep the revision they began with."
 	post.Responses = map[string]*huma.Response{"201": response[api.Registered](s.api, http.StatusCreated, "application/json")}
 	register(s, post, s.registerFlow, http.StatusConflict, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)

@@ -26,6 +26,7 @@ type Config struct {
 	Version        string        // of the product, shown in the API's description
 	Metrics        http.Handler  // behind /metrics; nil = no such route
 	RequestTimeout time.Duration // of one call; 0 = 30 s
+	BodyTimeout    time.Duration // for the body of a call to arrive; 0 = 15 s
 }
 
 // New returns the handler of every route. It fails only on a Config that lacks
@@ -37,13 +38,16 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = 30 * time.Second
 	}
+	if cfg.BodyTimeout <= 0 {
+		cfg.BodyTimeout = 15 * time.Second
+	}
 	if cfg.Version == "" {
 		cfg.Version = "dev"
 	}
 	mux := http.NewServeMux()
 	a := humago.New(mux, description(cfg.Version))
 	a.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(&statusMap{frameworkContext: ctx}) })
-	s := &server{api: a, service: cfg.Service, health: cfg.Health, log: cfg.Log, version: cfg.Version}
+	s := &server{api: a, service: cfg.Service, health: cfg.Health, log: cfg.Log, version: cfg.Version, bodyTimeout: cfg.BodyTimeout}
 	s.flows()
 	s.cycles()
 	s.cluster()
@@ -75,6 +79,8 @@ type server struct {
 	health  Health
 	log     hclog.Logger
 	version string
+
+	bodyTimeout time.Duration
 }
 
 func description(version string) huma.Config {

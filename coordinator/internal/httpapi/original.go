@@ -16,7 +16,7 @@ func (s *server) original() {
 	op := func(id, method, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tagOriginal}, Deprecated: true}
 	}
-	register(s, takesDocument(op("execute-flow", http.MethodPost, "/flows/execute", "Register a flow and start its schedule")),
+	register(s, s.takesDocument(op("execute-flow", http.MethodPost, "/flows/execute", "Register a flow and start its schedule")),
 		s.executeFlow, http.StatusConflict, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	register(s, op("get-flow-status", http.MethodGet, "/flows/{flow}/status", "Get a flow's status"),
 		onFlow(func(ctx context.Context, flow ids.FlowID) (api.OriginalStatus, error) {

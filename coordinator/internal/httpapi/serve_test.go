@@ -153,3 +153,39 @@ func TestBodyThatEndsEarly(t *testing.T) {
 		t.Errorf("Serve: %v", err)
 	}
 }
+
+func TestBodyThatDoesNotArrive(t *testing.T) {
+	s := httpapitest.New()
+	h, err := httpapi.New(httpapi.Config{Service: s, Health: &httpapitest.Health{}, Log: hclog.NewNullLogger(), BodyTimeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- httpapi.Serve(ctx, l, h, hclog.NewNullLogger(), time.Second) }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, "POST /flows/execute HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if resp.StatusCode != 408 || resp.Header.Get("Content-Type") != api.ProblemType || !strings.Contains(string(b), `"code":"timeout"`) {
+		t.Errorf("got %d %s", resp.StatusCode, b)
+	}
+	if len(s.Calls()) != 0 {
+		t.Error("half a document reached the service")
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}

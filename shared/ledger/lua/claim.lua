@@ -37,7 +37,8 @@ if not mine then
   if redis.call('HEXISTS', base .. ':status', 'component:' .. p[3]) == 1 then return { -3 } end
   local status = redis.call('HGET', flow_key(flow, 'state'), 'status')
   if status == 'paused' then
-    redis.call('SCARD', P .. ':held:flow:' .. flow)
+    sound_hold('flow:' .. flow)
+    sound_hold(s[5])
     redis.call('XLEN', P .. ':journal')
     redis.call('ZCARD', P .. ':timers')
     unhold(s[5], flow, n, uuid, node, attempt)
@@ -49,6 +50,7 @@ if not mine then
   end
   if status ~= 'active' then return { -3 } end
   sound()
+  sound_hold(s[5])
   redis.call('HLEN', base .. ':outputs')
   local now = now_ms()
   unhold(s[5], flow, n, uuid, node, attempt)

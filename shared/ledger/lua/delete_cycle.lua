@@ -21,7 +21,7 @@ redis.call('HLEN', flow_key(flow, 'triggers'))
 local found = {}
 for i = 6, #ARGV do
   found[i] = redis.call('HMGET', node_key(base, ARGV[i]), 'attempt', 'held')
-  if found[i][2] then redis.call('SCARD', P .. ':held:' .. found[i][2]) end
+  sound_hold(found[i][2])
 end
 if open then redis.call('HSET', base .. ':status', 'status', 'deleting') end
 for i = 6, #ARGV do

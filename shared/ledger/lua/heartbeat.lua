@@ -11,6 +11,7 @@ for i = 5, #ARGV, 6 do
   local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
   if c[1] == ARGV[i + 2] then
     local s = redis.call('HMGET', node_key(base, ARGV[i + 3]), 'status', 'attempt', 'token', 'held')
+    sound_hold(s[4])
     found[i] = { c[2], s[1], s[2], s[3], s[4] }
   end
 end

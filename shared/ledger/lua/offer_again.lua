@@ -9,6 +9,7 @@ local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
 local s = redis.call('HMGET', node_key(base, node), 'status', 'attempt', 'held')
 sound()
+sound_hold(s[3])
 redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt))
 if c[1] ~= uuid or c[2] ~= 'running' or s[2] ~= attempt or (s[1] ~= 'dispatched' and s[1] ~= 'ready') then return { 2 } end
 unhold(s[3], flow, n, uuid, node, attempt)

@@ -59,6 +59,10 @@ local function sound_cycle(base, flow)
   redis.call('HLEN', flow_key(flow, 'state'))
 end
 
+local function sound_hold(held)
+  if held then redis.call('SCARD', P .. ':held:' .. held) end
+end
+
 -- unhold takes a held node out of the set that keeps it.
 local function unhold(held, flow, n, uuid, node, attempt)
   if held then redis.call('SREM', P .. ':held:' .. held, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt) end

@@ -14,7 +14,10 @@ if c[1] ~= uuid or (c[2] ~= 'running' and c[2] ~= 'cancelling') then
   return { -1 }
 end
 local now, counted, found = str(now_ms()), 0, {}
-for i = 9, #ARGV do found[i] = redis.call('HMGET', node_key(base, ARGV[i]), 'status', 'attempt', 'held') end
+for i = 9, #ARGV do
+  found[i] = redis.call('HMGET', node_key(base, ARGV[i]), 'status', 'attempt', 'held')
+  sound_hold(found[i][3])
+end
 if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
 for i = 9, #ARGV do
   local node, s = ARGV[i], found[i]

@@ -1,0 +1,109 @@
+// Package ledger is the truth of what runs, kept in Redis. It is the only door:
+// nothing else builds a key or runs a script. One Lua script per verb makes one
+// transition, so any process may die between any two calls.
+//
+// # What is true
+//
+// The state of a node, the hash …:node:{node}:state, is the only truth. A node
+// without that hash waits for its inputs. Everything else can be derived from
+// node states: the counters of a cycle and the joins, which count decided edges
+// into a node, are caches; the outbox is a list of facts the leader has yet to
+// act on, and an entry lost there is put back by the audit (MendNode,
+// MendCounts); a lease is a hint that a claim may be looked at, never a reason
+// to take it away. A task message is a doorbell: losing or doubling it changes
+// nothing.
+//
+// # How it fails, and what holds
+//
+// Commands are repeated. The client sends a command again after a broken
+// connection, so every script runs twice now and then. Each is a compare-and-set
+// on cycle uuid, status, attempt and token: the second run finds its work done
+// and gives the same answer (claim to the same token, complete, fail, start of
+// the same slot or trigger) or changes nothing (dispatched, expire, retry,
+// sweep, spread by its cursor). The cycle uuid is derived from what asked for
+// the cycle and never counted, so a number that means another cycle after Redis
+// went back in time is refused as gone.
+//
+// Leaders change. A verb of the leader carries its epoch; takeover writes it
+// before anything is read, and a lower epoch is refused with FencedError before
+// any write. Work that needs several calls (spread, sweep, archive, delete,
+// release of held nodes) keeps its outbox entry until its last part and repeats
+// harmlessly, so a new leader begins it anew. A cycle whose removal has begun is
+// marked deleting first: workers that still run in it can bring nothing back.
+//
+// Workers die or stall. A claim belongs to a token. Nobody takes a claim over:
+// a redelivered message marks it suspect and shortens its lease, and only Expire,
+// which names attempt and token, revokes it. The revoked worker's result is
+// refused (ErrNotMine). A node that was revoked too often fails; one that must
+// not start twice ends unknown.
+//
+// Redis goes back in time. A claim that it forgot is made again by the next
+// heartbeat of the worker that holds it; a forgotten slot starts again under the
+// same uuid. RunID tells of a restart; the leader then has the append-only file
+// rewritten (RewriteAOF) and audits every open cycle.
+//
+// Scripts break in the middle. Redis rolls no script back: an error after a
+// write keeps the write. Therefore a script reads first, refuses next and writes
+// last; the prelude's sound functions read the keys that are only written later,
+// so that a key of a wrong type ends the script before its first write. One
+// exception is deliberate: a script may raise the stored epoch and then refuse.
+// A file that was cut inside a script can still show half of it after a restart;
+// that is what the audit is for.
+//
+// Memory is short. Scripts that end, renew or remove work are allowed to run out
+// of memory bounds; start_cycle and activate_flow are not, so that Redis refuses
+// new work first. Open refuses a Redis that would evict keys.
+//
+// Clocks differ. Redis TIME is the only clock of the scripts: leases, timers,
+// deadlines, and whether a slot is due. Times are milliseconds.
+//
+// # Keys
+//
+// P is the prefix. KEYS[1] of every script is P alone and all other keys are
+// derived from it inside the script: a script learns which keys it needs from
+// what it reads (successors, holds, the plan of a cycle), and with Redis Cluster
+// the hash tag in the prefix (station{0}) puts all of them into one slot, which
+// is what a declared key would have to guarantee.
+//
+//	P:epoch, P:schema                     string  highest epoch seen; number of this layout
+//	P:flows                               set     ids of flows
+//	P:flow:{f}:config                     string  the definition as accepted
+//	P:flow:{f}:state                      hash    status, uid, revision, anchor, active, last_cycle, last_slot and
+//	                                              what it became, slots_started, slots_skipped:{reason},
+//	                                              cycles_{status}, plan:{revision} = cycles that need this plan
+//	P:flow:{f}:plan:{revision}            hash    '#' = header; per node its JSON, {node}:in, {node}:component
+//	P:flow:{f}:cycles                     zset    cycle numbers by start time
+//	P:flow:{f}:triggers                   hash    idempotency key (or uuid) of a trigger → cycle, as long as the cycle
+//	P:flow:{f}:cycle:{n}:status           hash    uuid, occasion, status, counts, deadline, component:{c} when ended,
+//	                                              spread = entry nodes offered so far, archived = part | 1
+//	P:flow:{f}:cycle:{n}:joins            hash    {node}:live, :dead, :failed = decided edges into the node
+//	P:flow:{f}:cycle:{n}:outputs          hash    {node}:{handle} → JSON value
+//	P:flow:{f}:cycle:{n}:node:{node}:state hash   status, attempt, token, worker, times, retry_count, lost, dead
+//	                                              out-edges, held, blocker, spread = successors counted so far
+//	P:flow:{f}:cycle:{n}:archive          string  compact record of an ended cycle; replaces nodes, joins, outputs
+//	P:active                              zset    {f}|{n}|{uuid} of open cycles by start time
+//	P:leases                              zset    {f}|{n}|{uuid}|{node} of running claims by lease end
+//	P:timers                              zset    {kind}|{f}|{n}|{uuid}|{node}|{attempt} by due time; retry, offer, deadline
+//	P:held:flow:{f}, P:held:type:{pool}:{type} set {f}|{n}|{uuid}|{node}|{attempt} of offers set aside
+//	P:holds                               set     what offers are held for, but for paused flows
+//	P:outbox                              stream  kind, flow, cycle, uuid, node, attempt: not yet acted on
+//	P:journal                             stream  capped history of every transition, with epoch and token
+//	P:workers, P:worker:{id}              set; hash with expiry
+//
+// # Scripts
+//
+// Each file in lua is one verb; its header lists ARGV and every reply. The Go
+// side puts lua/prelude.lua before each text. A prelude instead of a Redis
+// function library, because functions are missing in the embedded server and
+// would be one more thing to install and version; and instead of repeating the
+// shared moves (offer a node, count an outcome, close a cycle), because a rule
+// that stands in one place cannot differ between two verbs. Redis caches a script
+// by the hash of its whole text, so processes of different builds never run each
+// other's version.
+//
+// Numbers that are stored or joined go through string.format, since Lua writes
+// large ones in powers of ten; at most 1,000 values are unpacked at once and at
+// most 500 joined; a call touches at most Chunk nodes, and wide flows are worked
+// on in parts. The first line (#!lua flags) is dropped for the embedded server,
+// which does not know it.
+package ledger

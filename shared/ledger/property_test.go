@@ -1,0 +1,49 @@
+package ledger_test
+
+import (
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/ledger/ledgertest"
+)
+
+func TestRandomEmbedded(t *testing.T) {
+	ledgertest.Random(t, 40, func(t *testing.T) (*ledger.Ledger, func()) {
+		m := miniredis.NewMiniRedis()
+		m.ClockTTL(true)
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.Open(t.Context(), ledger.Config{URL: "redis://" + m.Addr()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l, func() {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			m.Close()
+		}
+	})
+}
+
+func TestRandomReal(t *testing.T) {
+	s := real(t)
+	ledgertest.Random(t, 60, func(t *testing.T) (*ledger.Ledger, func()) { return s.draw(t) })
+}
+
+// BenchmarkAttempt is the worker's part of one node: claim and complete.
+func BenchmarkAttempt(b *testing.B) {
+	for name, start := range servers() {
+		b.Run(name, func(b *testing.B) {
+			l := start(b).open(b)
+			round := ledgertest.Attempts(b, l)
+			b.ResetTimer()
+			for b.Loop() {
+				round()
+			}
+		})
+	}
+}
