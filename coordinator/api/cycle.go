@@ -77,7 +77,7 @@ type Node struct {
 	StartedAt   Time     `json:"started_at,omitzero"`
 	CompletedAt Time     `json:"completed_at,omitzero"`
 	Error       string   `json:"error,omitempty" doc:"Message of the last failure, or the reason of a stop"`
-	ErrorClass  string   `json:"error_class,omitempty" enum:"retryable,permanent,timeout,panic,cancelled"`
+	ErrorClass  string   `json:"error_class,omitempty" enum:"retryable,permanent,timeout,panic,cancelled,lost"`
 	Attempt     int      `json:"attempt" doc:"Number of the newest attempt; 0 = none yet"`
 	RetryCount  int      `json:"retry_count" doc:"Retries after a failure"`
 	Lost        int      `json:"lost" doc:"Attempts whose worker was lost"`

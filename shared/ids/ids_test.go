@@ -95,9 +95,9 @@ func TestDerivedIDsStay(t *testing.T) {
 	uid := uuid.MustParse("11111111-2222-3333-4444-555555555555")
 	occasion := Occasion(uid, "1700000000000")
 	for name, c := range map[string]struct{ got, want string }{
-		"occasion": {occasion.String(), "OCCASION"},
-		"cycle":    {CycleUUID(occasion, 7).String(), "CYCLE"},
-		"intent":   {IntentID(occasion, "order").String(), "INTENT"},
+		"occasion": {occasion.String(), "58c4673e-5c46-5d43-b568-1a2237d437d1"},
+		"cycle":    {CycleUUID(occasion, 7).String(), "f5eaa3a7-ecd3-5c29-989b-c1d05abda1c3"},
+		"intent":   {IntentID(occasion, "order").String(), "fd4fdef1-a552-5e77-9d52-da4e8b61437a"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is %s, want %s", name, c.got, c.want)

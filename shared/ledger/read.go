@@ -219,3 +219,32 @@ func (l *Ledger) JoinOf(ctx context.Context, f ids.FlowID, n int64, node ids.Nod
 	at := func(i int) int { s, _ := v[i].(string); return int(number(s)) }
 	return at(0), at(1), at(2), nil
 }
+
+// LatestCycles returns one cycle of each of many flows, by the number given for
+// it; those without a record are missing.
+func (l *Ledger) LatestCycles(ctx context.Context, latest map[ids.FlowID]int64) (map[ids.FlowID]CycleState, error) {
+	out := make(map[ids.FlowID]CycleState, len(latest))
+	flows := make([]ids.FlowID, 0, len(latest))
+	for f, n := range latest {
+		if n > 0 {
+			flows = append(flows, f)
+		}
+	}
+	for from := 0; from < len(flows); from += 500 {
+		part := flows[from:min(from+500, len(flows))]
+		pipe := l.rdb.Pipeline()
+		cmds := make([]*redis.MapStringStringCmd, len(part))
+		for i, f := range part {
+			cmds[i] = pipe.HGetAll(ctx, l.cycleKey(f, latest[f], "status"))
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("read latest cycles: %w", classify(err))
+		}
+		for i, c := range cmds {
+			if m := c.Val(); m["uuid"] != "" {
+				out[part[i]] = cycleState(part[i], m)
+			}
+		}
+	}
+	return out, nil
+}

@@ -29,9 +29,21 @@ func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
 	if err != nil {
 		return nil, translate(err, "flows")
 	}
+	numbers := make(map[ids.FlowID]int64, len(flows))
+	for f, s := range states {
+		numbers[f] = s.LastCycle
+	}
+	latest, err := c.cfg.Ledger.LatestCycles(ctx, numbers)
+	if err != nil {
+		return nil, translate(err, "flows")
+	}
 	out := make([]api.FlowSummary, len(flows))
 	for i, f := range flows {
 		out[i] = summary(f, states[f.Record.Flow], now)
+		if cycle, ok := latest[f.Record.Flow]; ok {
+			sum := cycleSummary(cycle, now)
+			out[i].CycleStatus = &sum
+		}
 	}
 	return out, nil
 }
