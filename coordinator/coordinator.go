@@ -52,9 +52,17 @@ type Config struct {
 	Webhook   string        // gets each alert as a JSON POST; "" = log only
 	HTTP      net.Listener  // where the API is served
 	Advertise string        // URL under which others reach the API; made of HTTP when empty
-	Log       hclog.Logger
+	// Presence, when set, is where this coordinator shows to the others that it
+	// lives, so that they need not wait for its lease when it crashed.
+	Presence        net.Listener
+	PresenceAddress string // host:port under which others reach it; its own when empty
+	Log             hclog.Logger
 	// Elected, when set, hears of each epoch this coordinator leads in.
 	Elected func(epoch ids.Epoch)
+	// Ended, when set, hears of each cycle that ends while this coordinator
+	// leads: at least once, so a cycle may be told again after a failover. It
+	// must not block.
+	Ended func(c ledger.CycleState)
 }
 
 func (c *Config) complete() error {
@@ -104,7 +112,8 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	if err != nil {
 		return fmt.Errorf("encode address: %w", err)
 	}
-	elector, err := election.New(election.Config{Client: etcd, Prefix: cfg.Prefix, ID: cfg.ID, Info: info, TTL: cfg.LeaseTTL, Log: log.Named("election")})
+	elector, err := election.New(election.Config{Client: etcd, Prefix: cfg.Prefix, ID: cfg.ID, Info: info, TTL: cfg.LeaseTTL,
+		Presence: cfg.Presence, PresenceAddress: cfg.PresenceAddress, Log: log.Named("election")})
 	if err != nil {
 		return err
 	}
@@ -126,7 +135,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	})
 	reign := leader.Config{
 		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Prefix: cfg.Prefix, Lease: cfg.Lease, MaxLost: cfg.MaxLost,
-		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(), WorkerGone: leader.WorkerGone,
+		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
 		Metrics: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})})

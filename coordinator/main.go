@@ -22,23 +22,25 @@ import (
 type Settings struct {
 	process.Base `embed:""`
 
-	EtcdEndpoints []string      `help:"Where etcd is: host:port or URLs, separated by commas." default:"127.0.0.1:2379" sep:","`
-	EtcdUsername  string        `help:"User of etcd; empty for none."`
-	EtcdPassword  string        `help:"Password of that user; better given as STATION_ETCD_PASSWORD_FILE."`
-	RedisURL      string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
-	RabbitmqURL   string        `help:"Where the task queues are: amqp:// or amqps://." default:"amqp://guest:guest@127.0.0.1:5672/"`
-	Prefix        string        `help:"First part of every key and queue name." default:"station"`
-	QueueType     string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
-	HTTPAddr      string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
-	Advertise     string        `help:"URL under which others reach the API." placeholder:"URL"`
-	ID            string        `help:"Name of this coordinator; made up when empty."`
-	LeaderTTL     time.Duration `help:"How long a leadership lasts without a sign of life." default:"5s"`
-	Lease         time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
-	MaxLost       int           `help:"How often a node may lose its worker before it fails." default:"3"`
-	KeepDetailed  int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
-	KeepCycles    int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
-	JournalMax    int64         `help:"About how many entries the journal keeps." default:"200000"`
-	AlertWebhook  string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
+	EtcdEndpoints     []string      `help:"Where etcd is: host:port or URLs, separated by commas." default:"127.0.0.1:2379" sep:","`
+	EtcdUsername      string        `help:"User of etcd; empty for none."`
+	EtcdPassword      string        `help:"Password of that user; better given as STATION_ETCD_PASSWORD_FILE."`
+	RedisURL          string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
+	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://." default:"amqp://guest:guest@127.0.0.1:5672/"`
+	Prefix            string        `help:"First part of every key and queue name." default:"station"`
+	QueueType         string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
+	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
+	Advertise         string        `help:"URL under which others reach the API." placeholder:"URL"`
+	PresenceAddr      string        `help:"Where this coordinator shows to the others that it lives; empty for nowhere. A crash is then noticed at once and not by the lease." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+	PresenceAdvertise string        `help:"HOST:PORT under which other coordinators reach --presence-addr." placeholder:"HOST:PORT"`
+	ID                string        `help:"Name of this coordinator; made up when empty."`
+	LeaderTTL         time.Duration `help:"How long a leadership lasts without a sign of life." default:"5s"`
+	Lease             time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
+	MaxLost           int           `help:"How often a node may lose its worker before it fails." default:"3"`
+	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
+	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
+	JournalMax        int64         `help:"About how many entries the journal keeps." default:"200000"`
+	AlertWebhook      string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
 }
 
 // Main runs a coordinator process until it is signalled, and exits.
@@ -69,13 +71,18 @@ func run(args []string) int {
 // serve runs a coordinator on real servers.
 func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles,
-		Webhook: s.AlertWebhook, Advertise: s.Advertise, Log: log}
+		Webhook: s.AlertWebhook, Advertise: s.Advertise, PresenceAddress: s.PresenceAdvertise, Log: log}
 	var lc net.ListenConfig
 	if cfg.HTTP, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
 	}
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("coordinator settings: %w", err)
+	}
+	if s.PresenceAddr != "" {
+		if cfg.Presence, err = lc.Listen(ctx, "tcp", s.PresenceAddr); err != nil {
+			return fmt.Errorf("listen for presence: %w", err)
+		}
 	}
 	etcd, err := election.Connect(election.ConnectConfig{Endpoints: trim(s.EtcdEndpoints), Username: s.EtcdUsername, Password: s.EtcdPassword})
 	if err != nil {

@@ -41,7 +41,8 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) leader() leader.Metrics {
+// leader returns what a leader counts with; ended may be nil.
+func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
 	return leader.Metrics{
 		Started: m.started.Inc,
 		Late:    func(d time.Duration) { m.late.Observe(d.Seconds()) },
@@ -50,6 +51,9 @@ func (m *metrics) leader() leader.Metrics {
 		Closed: func(c ledger.CycleState) {
 			m.closed.WithLabelValues(c.Status).Inc()
 			m.took.Observe(c.CompletedAt.Sub(c.StartedAt).Seconds())
+			if ended != nil {
+				ended(c)
+			}
 		},
 	}
 }

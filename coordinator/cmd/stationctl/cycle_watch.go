@@ -53,7 +53,9 @@ func (a *app) follow(ctx context.Context, flow string, n int64) (api.Cycle, erro
 	defer tick.Stop()
 	reached, lost := time.Now(), false
 	for {
+		asked := time.Now()
 		cycle, err := a.client.Cycle(ctx, flow, n)
+		tick.Reset(max(a.poll, 10*time.Since(asked))) // a cycle of 10,000 nodes is not asked for 4 times a second
 		switch {
 		case err == nil:
 			reached, lost = time.Now(), false

@@ -27,7 +27,7 @@ type candidacy struct {
 // stand puts the session's key into the line.
 func (e *Elector) stand(ctx context.Context, s *session) (*candidacy, error) {
 	c := &candidacy{e: e, s: s, key: e.keys.candidate(s.id), val: value{
-		ID: e.cfg.ID, Presence: e.cfg.Presence, Info: e.cfg.Info, Joined: e.cfg.Now().UnixMilli(),
+		ID: e.cfg.ID, Presence: e.presence, Instance: e.instance, Info: e.cfg.Info, Joined: e.cfg.Now().UnixMilli(),
 	}}
 	data, err := json.Marshal(c.val)
 	if err != nil {
@@ -225,6 +225,19 @@ func (c *candidacy) release(ctx context.Context) {
 		pause(ctx, c.retry())
 	}
 	c.s.revoke(ctx)
+}
+
+// deleteKey deletes a key of the line if it is still the one that was created
+// at the given revision.
+func (e *Elector) deleteKey(ctx context.Context, key string, revision int64) (bool, error) {
+	resp, err := e.cfg.Client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(key), "=", revision)).
+		Then(clientv3.OpDelete(key)).
+		Commit()
+	if err != nil {
+		return false, fmt.Errorf("delete election key %s: %w", key, err)
+	}
+	return resp.Succeeded, nil
 }
 
 // pause waits for d or the end of ctx.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -35,14 +36,19 @@ var (
 
 // Config describes one candidate.
 type Config struct {
-	Client   *clientv3.Client
-	Prefix   string          // first part of every key, without a trailing slash, e.g. "station"
-	ID       string          // name of this coordinator, shown to people; needs not be unique
-	Presence string          // host:port of the presence socket; may be empty
-	Info     json.RawMessage // addresses and the like, kept in the key; nil or valid JSON up to 64 KiB
-	TTL      time.Duration   // asked of etcd, rounded up to seconds; 0 means DefaultTTL
-	Margin   time.Duration   // subtracted from the granted TTL; 0 means a tenth of it
-	Log      hclog.Logger    // nil: silent
+	Client *clientv3.Client
+	Prefix string // first part of every key, without a trailing slash, e.g. "station"
+	ID     string // name of this coordinator, shown to people; needs not be unique
+	// Presence, when set, is where this coordinator shows that it lives; Run
+	// serves and closes it. Without it a crash is noticed by the lease alone.
+	Presence net.Listener
+	// PresenceAddress is the host:port under which others reach Presence; its
+	// own address when empty.
+	PresenceAddress string
+	Info            json.RawMessage // addresses and the like, kept in the key; nil or valid JSON up to 64 KiB
+	TTL             time.Duration   // asked of etcd, rounded up to seconds; 0 means DefaultTTL
+	Margin          time.Duration   // subtracted from the granted TTL; 0 means a tenth of it
+	Log             hclog.Logger    // nil: silent
 	// Now is read for trust windows and for the since of a leadership; nil
 	// means time.Now. Its times need a monotonic reading.
 	Now func() time.Time

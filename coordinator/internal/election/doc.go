@@ -70,15 +70,22 @@
 // When etcd comes back and the lease is gone, the candidate learns that from its
 // next renewal, loses the term and stands again.
 //
-// # Removing a dead leader
+// # Removing a dead coordinator
 //
-// The time to live bounds how long nobody leads after a crash. A standby that
-// has proof of the leader's death (a refused connection to the presence address
-// in the leader's key, never a mere silence) shortens that with DeleteKeyOf. The
-// deletion compares the create revision, so it can hit only the leadership that
-// was seen dead. Revoking the lease instead would be unconditional. A wrong
-// proof costs a change of leader and nothing else: the deposed one watches its
-// key.
+// The time to live bounds how long nobody leads after a crash. Most crashes need
+// not wait for it: the kernel of a host that lives on closes the sockets of a
+// process that died, and refuses new ones. So every coordinator listens at a
+// presence address, which stands in its key, and answers each connection with
+// the name of its instance; every candidate holds a connection to those ahead of
+// it in the line. When a connection that stood breaks, and a new dial is refused
+// or somebody else answers, the dead one's key is deleted by a transaction that
+// compares its create revision, and the next in line is elected at once. All who
+// see it may delete; the first one does.
+//
+// A time-out, an unreachable host and an address that never answered as that
+// instance prove nothing and are left to the lease. Revoking the lease instead
+// would be unconditional. A wrong proof costs a change of leader and nothing
+// else: the deposed one watches its key, and the ledger fences it.
 //
 // # Clocks
 //

@@ -33,7 +33,7 @@ func TestOneLeaderOfThree(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b", "d"}, order); diff != "" {
 		t.Errorf("line of succession (-want +got):\n%s", diff)
 	}
-	if line[1].Presence != "host:b" {
+	if line[1].Presence != b.presence || b.presence == "" {
 		t.Errorf("presence of b is %q", line[1].Presence)
 	}
 	for _, s := range []*station{a, b, d} {
@@ -96,8 +96,8 @@ func TestKeyDeletedUnderLeader(t *testing.T) {
 		l, err = b.Leader(background(t))
 		return err == nil
 	})
-	if deleted, err := b.DeleteKeyOf(background(t), l); err != nil || !deleted {
-		t.Fatalf("DeleteKeyOf: %v %v", deleted, err)
+	if deleted, err := b.deleteKey(background(t), l.Key, l.Revision); err != nil || !deleted {
+		t.Fatalf("delete the leader's key: %v %v", deleted, err)
 	}
 	receive(t, first.ctx.Done(), "the leader hears of the loss")
 	if first.Trusted() {
@@ -119,8 +119,8 @@ func TestKeyDeletedUnderLeader(t *testing.T) {
 		t.Errorf("%s is second in line, not a", line[1].ID)
 	}
 	// The same deletion again hits nobody.
-	if deleted, err := b.DeleteKeyOf(background(t), l); err != nil || deleted {
-		t.Errorf("second DeleteKeyOf: %v %v", deleted, err)
+	if deleted, err := b.deleteKey(background(t), l.Key, l.Revision); err != nil || deleted {
+		t.Errorf("second deletion: %v %v", deleted, err)
 	}
 	if second.ctx.Err() != nil {
 		t.Error("the second leader lost its term")

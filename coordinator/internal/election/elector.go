@@ -1,6 +1,7 @@
 package election
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 )
 
 // Causes with which the context of a leading function is cancelled
@@ -27,9 +29,11 @@ const steady = 10 * time.Second
 
 // Elector is one candidate. Its methods may be called from any goroutine.
 type Elector struct {
-	cfg  Config
-	keys layout
-	view viewer
+	cfg      Config
+	keys     layout
+	view     viewer
+	instance string // names this process
+	presence string // where it can be dialled, or ""
 
 	mu      sync.Mutex
 	running bool
@@ -51,7 +55,11 @@ func New(cfg Config) (*Elector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Elector{cfg: cfg, keys: layout{cfg.Prefix}, view: viewer{first: make(chan struct{})}}, nil
+	e := &Elector{cfg: cfg, keys: layout{cfg.Prefix}, view: viewer{first: make(chan struct{})}, instance: uuid.NewString()}
+	if cfg.Presence != nil {
+		e.presence = cmp.Or(cfg.PresenceAddress, cfg.Presence.Addr().String())
+	}
+	return e, nil
 }
 
 // Run stands for election for ever and calls lead each time it is elected. The
@@ -74,6 +82,10 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term T
 	var observer sync.WaitGroup
 	octx, stop := context.WithCancel(ctx)
 	observer.Go(func() { e.observe(octx) })
+	observer.Go(func() { e.vigil(octx) })
+	if e.cfg.Presence != nil {
+		observer.Go(func() { e.servePresence(octx) })
+	}
 	defer func() {
 		stop()
 		observer.Wait()

@@ -17,6 +17,7 @@ import (
 type Candidate struct {
 	ID       string
 	Presence string          // host:port of its presence socket, or empty
+	Instance string          // names the process; answered by the presence socket
 	Info     json.RawMessage // as its Config gave it
 	Joined   time.Time       // when it stood, by its own clock
 	Key      string          // its key in etcd
@@ -35,6 +36,7 @@ type Leader struct {
 type value struct {
 	ID       string          `json:"id"`
 	Presence string          `json:"presence,omitempty"`
+	Instance string          `json:"instance,omitempty"`
 	Info     json.RawMessage `json:"info,omitempty"`
 	Joined   int64           `json:"joined"`
 	Epoch    ids.Epoch       `json:"epoch,omitempty"`
@@ -57,7 +59,7 @@ func decode(kv *mvccpb.KeyValue) (Candidate, *Leader, error) {
 		return Candidate{}, nil, fmt.Errorf("key %s: %w", kv.Key, err)
 	}
 	c := Candidate{
-		ID: v.ID, Presence: v.Presence, Info: v.Info, Joined: time.UnixMilli(v.Joined),
+		ID: v.ID, Presence: v.Presence, Instance: v.Instance, Info: v.Info, Joined: time.UnixMilli(v.Joined),
 		Key: string(kv.Key), Revision: kv.CreateRevision,
 	}
 	if v.Epoch == 0 {

@@ -3,6 +3,7 @@ package election
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -81,7 +82,11 @@ type holding struct {
 
 func start(t *testing.T, c *clientv3.Client, prefix, id string) *station {
 	t.Helper()
-	e, err := New(Config{Client: c, Prefix: prefix, ID: id, TTL: testTTL, Presence: "host:" + id})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Config{Client: c, Prefix: prefix, ID: id, TTL: testTTL, Presence: ln})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ for i, member in ipairs(picked) do
     local base = cycle_key(flow, n)
     local s = redis.call('HMGET', node_key(base, node), 'status', 'attempt', 'held')
     local open = s[1] == 'ready' or s[1] == 'dispatched'
-    if redis.call('HGET', base .. ':status', 'uuid') == uuid and s[1] == 'ready' and s[2] == attempt and s[3] == ARGV[3] then
+    if redis.call('HGET', base .. ':status', 'uuid') == uuid and open and s[2] == attempt and s[3] == ARGV[3] then
       found[i] = { base, flow, n, uuid, node, attempt }
     end
   end

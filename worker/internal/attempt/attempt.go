@@ -1,16 +1,30 @@
 // Package attempt runs one attempt of a node: it makes the input, runs the
 // handler under its timeout, and turns whatever the handler does into an
-// outcome. A handler may panic, hang, return what is not JSON or too much of it:
-// each becomes a clear failure and the worker lives.
+// outcome.
+//
+// # What a handler may do to the worker
+//
+// Nothing. All code of the handler's author runs in a goroutine of its own: the
+// handler, the methods of the error it returns, and those that encode its
+// outputs. There a panic becomes a failure, and so does the end of the goroutine
+// by runtime.Goexit. Whoever hangs beyond the end of the context is given a
+// little time and is then left behind; such goroutines are counted, because
+// nothing can end them.
+//
+// # When the context ended first
+//
+// A failure that comes after the end of the context is put down to that end. A
+// result is a result even then: what the handler finished is finished, and the
+// ledger decides by the token whether it counts. Only the node's own timeout is
+// strict: a result after it is not used.
 package attempt
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"maps"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,9 +37,12 @@ import (
 	"github.com/tradingflow/weather-station/worker/node"
 )
 
-// patience is how long a handler gets to return after its context ended. After
+// Patience is how long a handler gets to return after its context ended. After
 // that the attempt goes on without it.
-const patience = 2 * time.Second
+const Patience = 2 * time.Second
+
+// errTimedOut is the cause with which the node's timeout ends the context.
+var errTimedOut = errors.New("node timed out")
 
 // Runner runs attempts.
 type Runner struct {
@@ -40,54 +57,73 @@ type Runner struct {
 type Report struct {
 	task.Outcome
 	Decided ledger.Decided // of a success: the results of the out-edges
+	Started bool           // the handler was called
+	Cause   error          // of class Abandoned: why the context ended
 }
 
 // Run runs an attempt. ctx ends when the claim is lost, the cycle is cancelled
 // or the worker stops; its cause is then what the failure says.
 func (r *Runner) Run(ctx context.Context, c ledger.Claim, h node.Handler) Report {
+	if ctx.Err() != nil {
+		return abandoned(context.Cause(ctx), false)
+	}
 	n := &c.Node
 	in := r.input(c)
-	timed, cancel := context.WithTimeout(ctx, n.Timeout)
+	values := maps.Clone(in.Values) // the handler may change its own
+	timed, cancel := bounded(ctx, n.Timeout)
 	defer cancel()
-	type answer struct {
-		result node.Result
-		err    error
-	}
 	done := make(chan answer, 1)
-	go func() {
-		var a answer
-		defer func() {
-			if p := recover(); p != nil {
-				a.err = &panicError{value: p, stack: debug.Stack()}
-			}
-			done <- a
-		}()
-		a.result, a.err = h.Run(timed, in)
-	}()
+	go call(timed, h, in, done)
 	var a answer
 	select {
 	case a = <-done:
 	case <-timed.Done():
-		t := time.NewTimer(patience)
+		t := time.NewTimer(Patience)
 		defer t.Stop()
 		select {
 		case a = <-done:
-			if a.err == nil && ctx.Err() != nil {
-				a.err = context.Cause(ctx)
-			}
 		case <-t.C:
-			a.err = context.Cause(timed)
-			if r.Abandoned != nil {
-				returned := r.Abandoned()
-				go func() { <-done; returned() }()
-			}
-			r.Log.Error("handler did not return when its context ended; going on without it", "flow", c.Flow, "cycle", c.Cycle, "node", n.ID, "type", n.Type)
+			a = answer{class: task.Retryable, ended: context.Cause(timed)}
+			r.leave(c, done)
 		}
 	}
-	if a.err != nil {
-		return r.failure(ctx, timed, c, a.err)
+	if a.stack != "" {
+		r.Log.Error("handler panicked", "flow", c.Flow, "cycle", c.Cycle, "node", n.ID, "type", n.Type, "panic", a.text, "stack", a.stack)
 	}
-	return r.success(ctx, c, in, a.result)
+	switch {
+	case errors.Is(a.ended, errTimedOut):
+		text := fmt.Sprintf("timed out after %s", n.Timeout)
+		if a.class == "" {
+			text += "; the handler's result came later and is not used"
+		}
+		return failure(task.Timeout, text)
+	case a.class == "":
+		return r.success(ctx, c, values, a)
+	case a.ended != nil:
+		return abandoned(a.ended, true)
+	}
+	f := failure(a.class, a.text)
+	f.RetryAfter = a.retryAfter
+	return f
+}
+
+// bounded ends after d; a node without a timeout has no bound.
+func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, errTimedOut)
+}
+
+// leave goes on without the handler.
+func (r *Runner) leave(c ledger.Claim, done <-chan answer) {
+	r.Log.Error("handler did not return when its context ended; going on without it",
+		"flow", c.Flow, "cycle", c.Cycle, "node", c.Node.ID, "type", c.Node.Type)
+	if r.Abandoned == nil {
+		return
+	}
+	returned := r.Abandoned()
+	go func() { <-done; returned() }() // ends with the handler
 }
 
 func (r *Runner) input(c ledger.Claim) *node.Input {
@@ -101,156 +137,31 @@ func (r *Runner) input(c ledger.Claim) *node.Input {
 	}
 }
 
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.value) }
-
-func (r *Runner) failure(ctx, timed context.Context, c ledger.Claim, err error) Report {
-	out := task.Outcome{Status: task.Failed, Class: task.Retryable, Error: err.Error(), RetryAfter: node.AskedRetryAfter(err)}
-	var p *panicError
-	switch {
-	case ctx.Err() != nil:
-		out.Class, out.Error = task.Abandoned, fmt.Sprintf("ended early: %v", context.Cause(ctx))
-	case errors.As(err, &p):
-		out.Class = task.Panic
-		r.Log.Error("handler panicked", "flow", c.Flow, "cycle", c.Cycle, "node", c.Node.ID, "type", c.Node.Type, "panic", fmt.Sprint(p.value), "stack", string(p.stack))
-	case errors.Is(timed.Err(), context.DeadlineExceeded):
-		out.Class, out.Error = task.Timeout, fmt.Sprintf("timed out after %s", c.Node.Timeout)
-	case node.IsPermanent(err):
-		out.Class = task.Permanent
+func (r *Runner) success(ctx context.Context, c ledger.Claim, values map[string]json.RawMessage, a answer) Report {
+	if a.stop {
+		return Report{Started: true, Outcome: task.Outcome{Status: task.Stopped, Outputs: a.outputs, Error: a.text}}
 	}
-	return Report{Outcome: out}
-}
-
-func permanent(format string, args ...any) Report {
-	return Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: fmt.Sprintf(format, args...)}}
-}
-
-func (r *Runner) success(ctx context.Context, c ledger.Claim, in *node.Input, res node.Result) Report {
-	if res.Stop {
-		outputs, fault := encode(res.Outputs)
-		if fault != "" {
-			return permanent("%s", fault)
-		}
-		reason := res.Reason
-		if reason == "" {
-			reason = "stopped by its handler"
-		}
-		return Report{Outcome: task.Outcome{Status: task.Stopped, Outputs: outputs, Error: reason}}
+	emitted := size(a.outputs)
+	forward(&c.Node, values, a.outputs)
+	if total := size(a.outputs); total > task.MaxOutputBytes {
+		return failure(task.Permanent, fmt.Sprintf("outputs have %d bytes, %d of them copies that edges ask for; at most %d are allowed per node",
+			total, total-emitted, task.MaxOutputBytes))
 	}
-	outputs, fault := encode(res.Outputs)
-	if fault != "" {
-		return permanent("%s", fault)
-	}
-	forward(&c.Node, in, outputs)
-	if size := size(outputs); size > task.MaxOutputBytes {
-		return permanent("outputs have %d bytes; at most %d are allowed per node", size, task.MaxOutputBytes)
-	}
-	decided, err := r.decide(ctx, &c.Node, outputs)
+	// Deciding is cheap and bounded; it must not fail for a context that ended
+	// after the handler was done.
+	decided, err := decide(context.WithoutCancel(ctx), r.Programs, &c.Node, a.outputs)
 	if err != nil {
-		return permanent("%v", err)
+		return failure(task.Permanent, err.Error())
 	}
-	return Report{Outcome: task.Outcome{Status: task.Succeeded, Outputs: outputs}, Decided: decided}
+	return Report{Started: true, Outcome: task.Outcome{Status: task.Succeeded, Outputs: a.outputs}, Decided: decided}
 }
 
-// encode turns outputs into JSON; fault says what can't be.
-func encode(outputs map[string]any) (out map[string]json.RawMessage, fault string) {
-	out = make(map[string]json.RawMessage, len(outputs))
-	for handle, v := range outputs {
-		if handle == "" || len(handle) > 128 || bytes.ContainsAny([]byte(handle), "\n\r\x00") {
-			return nil, fmt.Sprintf("output handle %.40q is not allowed: 1 to 128 bytes without line breaks", handle)
-		}
-		raw, err := json.Marshal(v)
-		if err != nil {
-			return nil, fmt.Sprintf("output %q does not encode as JSON: %v", handle, err)
-		}
-		out[handle] = raw
-	}
-	return out, ""
+func failure(class task.Class, text string) Report {
+	return Report{Started: true, Outcome: task.Outcome{Status: task.Failed, Class: class, Error: clip(text)}}
 }
 
-func size(outputs map[string]json.RawMessage) int {
-	total := 0
-	for h, v := range outputs {
-		total += len(h) + len(v)
-	}
-	return total
-}
-
-// forward adds what edges ask for beyond the emitted handles: an input or a
-// parameter of that name is passed on as it came, and the default handle
-// carries the whole result.
-func forward(n *plan.Node, in *node.Input, outputs map[string]json.RawMessage) {
-	var whole json.RawMessage
-	var params map[string]json.RawMessage
-	for i := range n.Successors {
-		for _, e := range n.Successors[i].Edges {
-			if _, there := outputs[e.SourceHandle]; there {
-				continue
-			}
-			if v, ok := in.Values[e.SourceHandle]; ok {
-				outputs[e.SourceHandle] = v
-				continue
-			}
-			if params == nil {
-				params = map[string]json.RawMessage{}
-				if len(in.Parameters) > 0 && json.Unmarshal(in.Parameters, &params) != nil {
-					params = map[string]json.RawMessage{}
-				}
-			}
-			if v, ok := params[e.SourceHandle]; ok {
-				outputs[e.SourceHandle] = v
-				continue
-			}
-			if e.SourceHandle != plan.DefaultHandle {
-				continue
-			}
-			if whole == nil {
-				b, err := json.Marshal(outputs)
-				if err != nil { // values are JSON already
-					continue
-				}
-				whole = b
-			}
-			outputs[plan.DefaultHandle] = whole
-		}
-	}
-}
-
-// decide gives each out-edge's result: dead when its handle was not emitted or
-// its condition is false. A condition that has no value fails the node.
-func (r *Runner) decide(ctx context.Context, n *plan.Node, outputs map[string]json.RawMessage) (ledger.Decided, error) {
-	var results []ledger.Result
-	for i := range n.Successors {
-		s := &n.Successors[i]
-		for _, e := range s.Edges {
-			value, emitted := outputs[e.SourceHandle]
-			result := ledger.Live
-			switch {
-			case !emitted:
-				result = ledger.Dead
-			case e.When != "":
-				p, err := r.Programs.Compile(e.When, expr.When)
-				if err != nil {
-					return nil, fmt.Errorf("edge to %s: when: %w", s.Target, err)
-				}
-				vars, err := p.WhenVars(value, outputs)
-				if err != nil {
-					return nil, fmt.Errorf("edge to %s: when: %w", s.Target, err)
-				}
-				ok, err := p.Bool(ctx, vars)
-				if err != nil {
-					return nil, fmt.Errorf("edge to %s: when: %w", s.Target, err)
-				}
-				if !ok {
-					result = ledger.Dead
-				}
-			}
-			results = append(results, result)
-		}
-	}
-	return func(i int) ledger.Result { return results[i] }, nil
+func abandoned(cause error, started bool) Report {
+	f := failure(task.Abandoned, fmt.Sprintf("ended early: %v", cause))
+	f.Started, f.Cause = started, cause
+	return f
 }

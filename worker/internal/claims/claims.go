@@ -53,12 +53,14 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	claims map[uuid.UUID]*claim
+	down   bool // the last heartbeat failed
 	wake   chan struct{}
 }
 
 type claim struct {
 	held   ledger.HeldClaim
 	until  time.Time // end of the time it is proven own
+	fenced bool      // that time is over; its attempt was ended
 	cancel context.CancelCauseFunc
 }
 
@@ -71,12 +73,16 @@ func NewKeeper(cfg Config) *Keeper {
 func (k *Keeper) margin() time.Duration { return k.cfg.Lease / 10 }
 
 // Hold keeps a claim that was asked for at sent. The context it returns ends
-// with ErrLost or ErrCancelled as its cause; drop gives the claim up.
+// with ErrLost or ErrCancelled as its cause, and has ended already if the claim
+// took so long that it can't be proven own. drop gives the claim up: until then
+// it is renewed, also when its context has ended, so that a result may be held.
 func (k *Keeper) Hold(ctx context.Context, a ids.Attempt, token uuid.UUID, sent time.Time) (held context.Context, drop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	k.mu.Lock()
-	k.claims[token] = &claim{held: ledger.HeldClaim{Attempt: a, Token: token}, until: sent.Add(k.cfg.Lease - k.margin()), cancel: cancel}
+	c := &claim{held: ledger.HeldClaim{Attempt: a, Token: token}, until: sent.Add(k.cfg.Lease - k.margin()), cancel: cancel}
+	k.claims[token] = c
 	first := len(k.claims) == 1
+	k.fence(c, time.Now())
 	k.mu.Unlock()
 	if first {
 		select {
@@ -128,7 +134,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		}
 		now := time.Now()
-		held := k.fence(now)
+		held := k.look(now)
 		if len(held) == 0 {
 			idle = k.Busy() == 0
 			if idle {
@@ -151,33 +157,49 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// fence ends the attempts whose time is over and returns the claims to renew.
-func (k *Keeper) fence(now time.Time) []ledger.HeldClaim {
+// look ends the attempts whose time is over and returns the claims to renew.
+func (k *Keeper) look(now time.Time) []ledger.HeldClaim {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	held := make([]ledger.HeldClaim, 0, len(k.claims))
 	for _, c := range k.claims {
-		if now.After(c.until) {
-			c.cancel(ErrLost)
-		}
+		k.fence(c, now)
 		held = append(held, c.held)
 	}
 	return held
+}
+
+// fence ends an attempt whose time is over; the caller holds mu.
+func (k *Keeper) fence(c *claim, now time.Time) {
+	if c.fenced || !now.After(c.until) {
+		return
+	}
+	c.fenced = true
+	c.cancel(ErrLost)
+	k.cfg.Log.Warn("claim can't be proven own any more; its attempt is ended", "flow", c.held.Flow, "cycle", c.held.Cycle,
+		"node", c.held.Node, "attempt", c.held.N)
 }
 
 func (k *Keeper) beat(ctx context.Context, held []ledger.HeldClaim, sent time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, k.cfg.Lease/2)
 	defer cancel()
 	answers, err := k.cfg.Ledger.Heartbeat(ctx, k.cfg.Worker, k.cfg.Lease, held)
-	if err != nil {
-		k.cfg.Log.Warn("heartbeat failed", "claims", len(held), "error", err)
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err != nil {
+		if !k.down {
+			k.cfg.Log.Warn("heartbeat failed", "claims", len(held), "error", err)
+		}
+		k.down = true
+		return
+	}
+	if k.down {
+		k.cfg.Log.Info("heartbeats are answered again")
+	}
+	k.down = false
 	for i, b := range answers {
 		c := k.claims[held[i].Token]
-		if c == nil {
+		if c == nil { // dropped meanwhile
 			continue
 		}
 		switch b {

@@ -1,7 +1,14 @@
 // Package settle reports what an attempt came to. A result that the ledger can't
 // take now is held and reported again until it can, or until the claim is known
-// to be another's: a finished node is never run again because Redis was away for
-// a moment.
+// to be another's: a finished node is never run again because Redis was away,
+// however long. The lease is no bound for that. Whether it ran out is for the
+// leader to say, who grants a grace after every outage, and the heartbeats that
+// go on meanwhile renew the claim as soon as Redis is back. Only the end of the
+// process gives a result up.
+//
+// An error that is no refusal and no sign of an outage is tried a few times and
+// then believed: holding on for ever would keep a node running that never ends,
+// while without heartbeats its lease runs out and it is run again.
 package settle
 
 import (
@@ -45,7 +52,7 @@ func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) 
 		}
 		err := s.Ledger.Complete(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
 			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided})
-		if errors.Is(err, ledger.ErrTooLarge) {
+		if errors.Is(err, ledger.ErrTooLarge) { // for good: should the answer to fail be lost, fail is what is repeated
 			r = attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: err.Error()}}
 			return s.fail(ctx, c, r, log)
 		}
@@ -132,23 +139,48 @@ func Backoff(p plan.Retry, failures int, asked time.Duration, random float64) ti
 	return max(d, asked)
 }
 
-// Insist repeats do while the ledger is unavailable, with pauses of 20 ms to 1 s.
+// strange is how often an error that says nothing about an outage is taken for
+// one: some 5 s in all.
+const strange = 10
+
+// Insist repeats do while the ledger is unavailable, with pauses of 20 ms to 1 s,
+// until ctx ends. Refusals are answers and are returned at once; other errors
+// are when they came too often in a row.
 func Insist(ctx context.Context, do func() error) error {
 	pause := 20 * time.Millisecond
 	t := time.NewTimer(0)
 	defer t.Stop()
 	<-t.C
-	for {
+	for left := strange; ; {
 		err := do()
-		if err == nil || !errors.Is(err, ledger.ErrUnavailable) {
+		switch {
+		case err == nil || refusal(err):
 			return err
+		case errors.Is(err, ledger.ErrUnavailable):
+			left = strange
+		default:
+			if left--; left <= 0 {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return errors.Join(context.Cause(ctx), err)
 		}
 		t.Reset(pause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(context.Cause(ctx), err)
 		}
 		pause = min(2*pause, time.Second)
 	}
+}
+
+func refusal(err error) bool {
+	for _, known := range []error{ledger.ErrNotMine, ledger.ErrGone, ledger.ErrEnding, ledger.ErrTooLarge} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
 }

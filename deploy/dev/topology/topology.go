@@ -1,0 +1,228 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/hashicorp/go-hclog"
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/process"
+	"github.com/tradingflow/weather-station/shared/taskqueue/inproc"
+	"github.com/tradingflow/weather-station/worker"
+)
+
+const prefix = "station"
+
+// Config says what the cluster consists of. Zero values mean the defaults.
+type Config struct {
+	Coordinators int    // 2
+	Workers      int    // 2
+	Concurrency  int    // nodes a worker runs at once; 16
+	HTTPAddr     string // of the first coordinator's API; the others, and it when empty, take free ports
+	DataDir      string // folder that dataset nodes read and write; it must exist
+	EtcdDir      string // folder of etcd's data; a temporary one when empty
+
+	AllowExec        bool // workers carry the exec node type
+	AllowPrivateHTTP bool // http nodes reach loopback and private addresses
+
+	LeaseTTL time.Duration // of the leadership; the coordinator's default when 0
+	Grace    time.Duration // for running nodes at the end; the worker's default when 0
+
+	// Ended, when set, hears of each cycle that ends, at least once. It must not
+	// block.
+	Ended func(c ledger.CycleState)
+	Log   hclog.Logger
+}
+
+func (c *Config) complete() error {
+	var faults []error
+	for _, n := range []struct {
+		name  string
+		value *int
+	}{{"coordinators", &c.Coordinators}, {"workers", &c.Workers}} {
+		if *n.value == 0 {
+			*n.value = 2
+		}
+		if *n.value < 1 || *n.value > 50 {
+			faults = append(faults, fmt.Errorf("%s is %d; 1 to 50 are allowed", n.name, *n.value))
+		}
+	}
+	if info, err := os.Stat(c.DataDir); err != nil {
+		faults = append(faults, fmt.Errorf("data folder: %w", err))
+	} else if !info.IsDir() {
+		faults = append(faults, fmt.Errorf("data folder %s is a file", c.DataDir))
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 16
+	}
+	if c.Concurrency < 1 || c.Concurrency > worker.MaxConcurrency {
+		faults = append(faults, fmt.Errorf("concurrency is %d; 1 to %d are allowed", c.Concurrency, worker.MaxConcurrency))
+	}
+	if c.HTTPAddr == "" {
+		c.HTTPAddr = "127.0.0.1:0"
+	}
+	if c.Log == nil {
+		c.Log = hclog.NewNullLogger()
+	}
+	return errors.Join(faults...)
+}
+
+// Topology is a cluster in this process. Make one with Open, then call Run.
+type Topology struct {
+	cfg     Config
+	etcd    *embed.Etcd
+	tmp     string // etcd's folder, when it is temporary
+	redis   *miniredis.Miniredis
+	broker  *inproc.Broker
+	members []*member // workers, then coordinators
+}
+
+// Open starts the embedded servers and takes the ports of all parts. Run must
+// follow: it gives them back.
+func Open(ctx context.Context, cfg Config) (t *Topology, err error) {
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("topology settings: %w", err)
+	}
+	t = &Topology{cfg: cfg, broker: inproc.New(prefix)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.close())
+		}
+	}()
+	for i := range cfg.Workers {
+		if err := t.add(ctx, fmt.Sprintf("worker-%d", i+1), "127.0.0.1:0", t.runWorker); err != nil {
+			return nil, err
+		}
+	}
+	for i := range cfg.Coordinators {
+		addr := "127.0.0.1:0"
+		if i == 0 {
+			addr = cfg.HTTPAddr
+		}
+		if err := t.add(ctx, fmt.Sprintf("coordinator-%d", i+1), addr, t.runCoordinator); err != nil {
+			return nil, err
+		}
+	}
+	t.redis = miniredis.NewMiniRedis()
+	t.redis.ClockTTL(true) // keys expire as time passes
+	if err := t.redis.Start(); err != nil {
+		t.redis = nil
+		return nil, fmt.Errorf("start embedded redis: %w", err)
+	}
+	if err := t.startEtcd(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// close gives up what Open took.
+func (t *Topology) close() error {
+	var faults []error
+	for _, m := range t.members {
+		m.ask()
+		if err := m.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, fmt.Errorf("close the port of %s: %w", m.id, err))
+		}
+	}
+	t.broker.Close()
+	if t.redis != nil {
+		t.redis.Close()
+	}
+	if t.etcd != nil {
+		t.etcd.Close()
+	}
+	if t.tmp != "" {
+		faults = append(faults, os.RemoveAll(t.tmp))
+	}
+	return errors.Join(faults...)
+}
+
+// Run works until ctx ends, then stops all parts in order and the servers last.
+// It is called once.
+func (t *Topology) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, t.close()) }()
+	var workers, coordinators []process.Service
+	for i, m := range t.members {
+		s := process.Service{Name: m.id, Run: m.run}
+		if i < t.cfg.Workers {
+			workers = append(workers, s)
+		} else {
+			coordinators = append(coordinators, s)
+		}
+	}
+	servers := []process.Service{{Name: "etcd", Run: t.watchEtcd}}
+	return process.NewGroup(t.cfg.Log, servers, workers, coordinators).Run(ctx)
+}
+
+// APIs returns the base URLs of the coordinators' APIs, the first coordinator's
+// first.
+func (t *Topology) APIs() []string {
+	var out []string
+	for _, m := range t.members[t.cfg.Workers:] {
+		out = append(out, "http://"+m.listener.Addr().String())
+	}
+	return out
+}
+
+// Client returns a client that knows every coordinator. The caller closes it.
+func (t *Topology) Client() (*client.Client, error) {
+	return client.New(strings.Join(t.APIs(), ","), client.Options{Timeout: 30 * time.Second, UserAgent: "station-dev"})
+}
+
+// Await waits until a coordinator leads and every part answers. It returns
+// ctx's error when that ends first.
+func (t *Topology) Await(ctx context.Context, c *client.Client) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		cluster, err := c.Cluster(ctx)
+		if err == nil && cluster.Leader != nil && len(cluster.Members) == t.running(t.cfg.Workers, len(t.members)) {
+			workers, err := c.Workers(ctx)
+			if err == nil && len(workers) == t.running(0, t.cfg.Workers) {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster is not ready: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// Stop ends one part, "coordinator-1" or "worker-2", in the orderly way, and
+// returns when it has ended, or when ctx ends. The others go on.
+func (t *Topology) Stop(ctx context.Context, id string) error {
+	i := slices.IndexFunc(t.members, func(m *member) bool { return m.id == id })
+	if i < 0 {
+		return fmt.Errorf("no part is called %q", id)
+	}
+	m := t.members[i]
+	m.ask()
+	select {
+	case <-m.ended:
+		return m.err
+	case <-ctx.Done():
+		return fmt.Errorf("stop %s: %w", id, ctx.Err())
+	}
+}
+
+func (t *Topology) running(from, to int) int {
+	n := 0
+	for _, m := range t.members[from:to] {
+		if !m.stopped() {
+			n++
+		}
+	}
+	return n
+}
