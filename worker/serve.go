@@ -23,6 +23,9 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	}
 	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck,
 		Log: log, Advertise: s.Advertise}
+	if s.Grace == 0 { // asked for: the flag has a default
+		cfg.Grace = -1
+	}
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("worker settings: %w", err)
 	}
@@ -31,6 +34,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 		if cfg.Health, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
 			return fmt.Errorf("listen for health: %w", err)
 		}
+		defer func() { _ = cfg.Health.Close() }() // if Run did not
 	}
 	// A slot may hold a Redis call each, and heartbeats must never wait for one.
 	l, err := ledger.Wait(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, Connections: s.Concurrency + 8}, log)

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tradingflow/weather-station/shared/expr"
@@ -44,13 +44,14 @@ type Config struct {
 	Prefix      string        // of queue names; "station"
 	Lease       time.Duration // of a claim; 10 s
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min
-	Grace       time.Duration // for running nodes at shutdown; 30 s
+	Grace       time.Duration // for running nodes at shutdown; 30 s, negative = none
 	Log         hclog.Logger
 	// Health, when set, is where /livez, /readyz and /metrics are served. The
 	// leader dials its address to see whether the worker lives.
 	Health net.Listener
-	// Advertise is the host:port under which coordinators reach Health; its
-	// own address when empty.
+	// Advertise is the host:port under which coordinators reach Health. When
+	// empty it is Health's own address, with this host's name for one that
+	// listens everywhere.
 	Advertise string
 }
 
@@ -86,6 +87,14 @@ func (c *Config) complete() error {
 	}
 	if c.Lease < MinLease {
 		faults = append(faults, fmt.Errorf("lease is %s; at least %s is needed", c.Lease, MinLease))
+	}
+	if c.EarlyAck < 0 {
+		faults = append(faults, fmt.Errorf("early ack is %s; it can't be negative", c.EarlyAck))
+	}
+	if c.Advertise != "" {
+		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" {
+			faults = append(faults, fmt.Errorf("advertise is %q; it must be HOST:PORT", c.Advertise))
+		}
 	}
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
@@ -147,85 +156,21 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 	return process.NewGroup(log, base, []process.Service{work}).Run(ctx)
 }
 
+// address is where coordinators are told to look whether the worker lives. "[::]"
+// must not be it: a coordinator on another host would reach its own, find nobody
+// there and take the worker for dead. A loopback address is as bad, but right
+// where everything runs on one host, so it is left as it was set.
 func address(cfg Config) string {
-	switch {
-	case cfg.Advertise != "":
+	if cfg.Advertise != "" || cfg.Health == nil {
 		return cfg.Advertise
-	case cfg.Health != nil:
+	}
+	a, ok := cfg.Health.Addr().(*net.TCPAddr)
+	if !ok || !a.IP.IsUnspecified() {
 		return cfg.Health.Addr().String()
-	default:
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
 		return ""
 	}
-}
-
-// reporter keeps the worker's record in the ledger.
-type reporter struct {
-	ledger   *ledger.Ledger
-	record   ledger.Worker
-	every    time.Duration
-	ttl      time.Duration
-	busy     func() int
-	draining atomic.Bool
-	loop     *process.Loop
-	log      hclog.Logger
-}
-
-func (r *reporter) run(ctx context.Context) error {
-	defer r.loop.Done()
-	t := time.NewTicker(r.every)
-	defer t.Stop()
-	down := false
-	for {
-		r.record.Busy, r.record.Draining = r.busy(), r.draining.Load()
-		err := r.ledger.BeatWorker(ctx, r.record, r.ttl)
-		switch {
-		case err != nil && ctx.Err() == nil && !down:
-			down = true
-			r.log.Warn("this worker can't be reported", "error", err)
-		case err == nil && down:
-			down = false
-			r.log.Info("this worker is reported again")
-		}
-		r.loop.Progress()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			if err := r.ledger.LeaveWorker(last, r.record.ID); err != nil {
-				r.log.Warn("this worker can't be taken off the list; its record runs out", "error", err)
-			}
-			return nil
-		}
-	}
-}
-
-type metrics struct {
-	registry  *prometheus.Registry
-	attempts  *prometheus.HistogramVec
-	abandoned prometheus.Gauge
-}
-
-func newMetrics() *metrics {
-	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "station_worker_attempt_seconds", Help: "Run time of attempts by how they ended.",
-			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 300},
-		}, []string{"status"}),
-		abandoned: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "station_worker_abandoned_handlers", Help: "Handlers that did not return when their context ended, and still run.",
-		}),
-	}
-	m.registry.MustRegister(m.attempts, m.abandoned)
-	return m
-}
-
-func (m *metrics) ran(status string, took time.Duration) {
-	m.attempts.WithLabelValues(status).Observe(took.Seconds())
-}
-
-func (m *metrics) abandon() func() {
-	m.abandoned.Inc()
-	return m.abandoned.Dec
+	return net.JoinHostPort(host, strconv.Itoa(a.Port))
 }

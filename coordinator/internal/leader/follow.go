@@ -89,6 +89,7 @@ func (r *reign) watchRedis(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		r.checkMemory(ctx)
 		now := r.Ledger.Connects()
 		if now == connects {
 			continue // no connection was made since: nothing was restarted
@@ -111,6 +112,40 @@ func (r *reign) watchRedis(ctx context.Context) error {
 		}
 		runID = id
 	}
+}
+
+// memoryShare is how much of its memory Redis may use before no cycle starts any
+// more: what runs needs the rest to finish.
+const memoryShare = 0.8
+
+func (r *reign) checkMemory(ctx context.Context) {
+	used, limit, err := r.Ledger.Memory(ctx)
+	if err != nil {
+		return // it is away; the loops say so
+	}
+	short := limit > 0 && float64(used) > memoryShare*float64(limit)
+	if r.memory.Swap(short) != short {
+		if short {
+			r.log.Error("redis is short of memory: no cycle starts", "used", used, "limit", limit)
+		} else {
+			r.log.Info("redis has memory again")
+		}
+	}
+}
+
+// brokerPatience is how long a broker may refuse messages before slots are
+// skipped: what would start could not be offered.
+const brokerPatience = 5 * time.Second
+
+// blocked says why no cycle may start now, or "".
+func (r *reign) blocked() string {
+	if r.memory.Load() {
+		return "memory"
+	}
+	if _, since := r.Queue.State(); !since.IsZero() && time.Since(since) > brokerPatience {
+		return "backpressure"
+	}
+	return ""
 }
 
 func (r *reign) redisRestarted(ctx context.Context) error {

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -48,6 +49,7 @@ import (
 type Queue interface {
 	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
 	Depth(ctx context.Context, queue string) (taskqueue.Depth, error)
+	State() (connected bool, blockedSince time.Time)
 }
 
 // Config is what every epoch of a coordinator shares.
@@ -139,6 +141,7 @@ type reign struct {
 	fleet     *fleet.Fleet
 	mirror    *mirror.Mirror
 	changes   *registry.Subscription
+	memory    atomic.Bool // Redis is short of memory
 }
 
 func build(cfg Config, epoch ids.Epoch, log hclog.Logger) *reign {
@@ -154,7 +157,7 @@ func build(cfg Config, epoch ids.Epoch, log hclog.Logger) *reign {
 	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
 		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
-	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Late: cfg.Metrics.Late})
+	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Blocked: r.blocked, Late: cfg.Metrics.Late})
 	return r
 }
 
@@ -166,7 +169,7 @@ func (r *reign) loops() []func(context.Context) error {
 		r.reader.Run,
 		func(ctx context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
-				Done: r.reader.Done, Epoch: r.epoch, Prefix: r.Prefix, Log: r.log, Offered: r.Metrics.Offered})
+				Done: r.reader.Done, Epoch: r.epoch, Prefix: r.Prefix, Log: r.log, Offered: r.offered})
 		},
 		func(ctx context.Context) error {
 			return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: r.chores, Done: r.reader.Done, Epoch: r.epoch,

@@ -20,6 +20,14 @@ func (r *reign) started(f ids.FlowID, s ledger.Started, revision int64) {
 	}
 }
 
+// offered hears of confirmed offers: claims are about to be made.
+func (r *reign) offered(n int) {
+	r.leases.Nudge()
+	if r.Metrics.Offered != nil {
+		r.Metrics.Offered(n)
+	}
+}
+
 // closed hears of a cycle that ended.
 func (r *reign) closed(_ context.Context, c ledger.CycleState) error {
 	r.Plans.Forget(c.Flow, c.UUID)

@@ -29,7 +29,7 @@ type Record struct {
 type Snapshot struct {
 	OnFailure  string
 	Cancelling bool
-	Ended      map[int]bool // components that take no more claims
+	Ended      map[int]string // components that take no more claims: stopped | failed
 	Nodes      map[ids.NodeID]Record
 	Joins      map[string]string // node:live, node:dead, node:failed → count
 	Counters   map[string]int    // completed_nodes, succeeded_nodes, …
@@ -53,13 +53,19 @@ type JoinRepair struct {
 	Right int
 }
 
+// SweepRepair is a component that ended, with nodes that were never swept.
+type SweepRepair struct {
+	Component int
+	How       string // stopped | failed
+}
+
 // Findings is what an audit found wrong.
 type Findings struct {
 	Nodes    []NodeRepair
 	Joins    []JoinRepair
-	Counters map[string]int // the right values, when any is wrong
-	Sweep    []int          // ended components with nodes that were never swept
-	SweepAll bool           // the cycle is ending and some nodes were never swept
+	Counters map[string]int // the right values, when any is wrong or the cycle should have closed
+	Sweep    []SweepRepair
+	SweepAll bool // the cycle is ending and some nodes were never swept
 }
 
 // Empty reports whether nothing was found.
@@ -84,12 +90,13 @@ func Audit(p *plan.Plan, s Snapshot) Findings {
 		spreading = spreading || r.Spread
 		countEdges(joins, n, r, s.OnFailure)
 	}
-	for name, right := range counters {
-		if s.Counters[name] != right {
-			f.Counters = counters
-			break
-		}
+	for name := range s.Counters {
+		counters[name] += 0 // one that counts no node has to be 0
 	}
+	if !maps.Equal(counters, filled(s.Counters, counters)) || counters["completed_nodes"] == len(p.Nodes) {
+		f.Counters = counters
+	}
+	ended := endings(p, s)
 	if s.Spreading && !s.SpreadSet && !s.Cancelling {
 		f.Nodes = append(f.Nodes, NodeRepair{Kind: "spread"})
 	}
@@ -97,7 +104,7 @@ func Audit(p *plan.Plan, s Snapshot) Findings {
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		r := s.Nodes[n.ID]
-		open := !s.Cancelling && !s.Ended[n.Component]
+		open := !s.Cancelling && ended[n.Component] == ""
 		if !open && !r.Status.Final() && r.Status != task.Running {
 			if s.Cancelling {
 				f.SweepAll = !s.SweepSet
@@ -113,11 +120,75 @@ func Audit(p *plan.Plan, s Snapshot) Findings {
 			f.Nodes = append(f.Nodes, NodeRepair{Node: n.ID, Seen: r.Status, Attempt: r.Attempt, Kind: kind})
 		}
 	}
-	f.Sweep = slices.Sorted(maps.Keys(sweep))
+	for _, c := range slices.Sorted(maps.Keys(sweep)) {
+		f.Sweep = append(f.Sweep, SweepRepair{c, ended[c]})
+	}
 	if !spreading && !s.Cancelling {
-		f.Joins = wrongJoins(p, s, joins)
+		f.Joins = wrongJoins(p, s, joins, ended)
 	}
 	return f
+}
+
+// filled gives every counter a value: one that is not stored counts 0.
+func filled(stored, names map[string]int) map[string]int {
+	out := make(map[string]int, len(names))
+	for name := range names {
+		out[name] = stored[name]
+	}
+	return out
+}
+
+// endings returns the components that take no more claims: those marked so, and
+// those whose ending node is counted though the mark was lost.
+func endings(p *plan.Plan, s Snapshot) map[int]string {
+	out := maps.Clone(s.Ended)
+	if out == nil {
+		out = map[int]string{}
+	}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		switch s.Nodes[n.ID].Status {
+		case task.Stopped:
+			if out[n.Component] == "" {
+				out[n.Component] = "stopped"
+			}
+		case task.Failed, task.Unknown:
+			if out[n.Component] == "" && s.OnFailure != plan.Continue {
+				out[n.Component] = "failed"
+			}
+		default:
+		}
+	}
+	return out
+}
+
+// Both keeps what two audits of one cycle agree on. A single one reads a cycle
+// that goes on meanwhile, so it can see the middle of a step; only what is still
+// wrong in a second one, all of whose reads came later, is wrong.
+func (f Findings) Both(g Findings) Findings {
+	var out Findings
+	out.Nodes = agreed(f.Nodes, g.Nodes)
+	out.Joins = agreed(f.Joins, g.Joins)
+	out.Sweep = agreed(f.Sweep, g.Sweep)
+	out.SweepAll = f.SweepAll && g.SweepAll
+	if f.Counters != nil && maps.Equal(f.Counters, g.Counters) {
+		out.Counters = g.Counters
+	}
+	return out
+}
+
+func agreed[T comparable](a, b []T) []T {
+	known := make(map[T]bool, len(a))
+	for _, x := range a {
+		known[x] = true
+	}
+	var out []T
+	for _, x := range b {
+		if known[x] {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // lacks names what one node lacks, or "".
@@ -208,12 +279,12 @@ func countEdges(joins map[ids.NodeID]*Join, n *plan.Node, r Record, onFailure st
 
 // wrongJoins compares the counters of nodes that still wait: those of others are
 // not looked at any more.
-func wrongJoins(p *plan.Plan, s Snapshot, joins map[ids.NodeID]*Join) []JoinRepair {
+func wrongJoins(p *plan.Plan, s Snapshot, joins map[ids.NodeID]*Join, ended map[int]string) []JoinRepair {
 	var out []JoinRepair
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		j := joins[n.ID]
-		if j == nil || s.Nodes[n.ID].Status != task.Waiting || s.Ended[n.Component] {
+		if j == nil || s.Nodes[n.ID].Status != task.Waiting || ended[n.Component] != "" {
 			continue
 		}
 		for _, c := range []struct {

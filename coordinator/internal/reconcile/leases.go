@@ -46,6 +46,7 @@ type Leases struct {
 	cfg     LeasesConfig
 	seen    map[ids.Attempt]sighting
 	grace   chan time.Duration
+	nudge   chan struct{}
 	quiet   time.Time // no expiry before
 	doubted bool      // the last pass would have revoked more than half
 }
@@ -57,13 +58,22 @@ type sighting struct {
 
 // NewLeases makes a keeper that grants one lease of grace from its first pass.
 func NewLeases(cfg LeasesConfig) *Leases {
-	return &Leases{cfg: cfg, seen: map[ids.Attempt]sighting{}, grace: make(chan time.Duration, 1)}
+	return &Leases{cfg: cfg, seen: map[ids.Attempt]sighting{}, grace: make(chan time.Duration, 1), nudge: make(chan struct{}, 1)}
 }
 
 // Grace asks that no claim is revoked for one lease from now.
 func (k *Leases) Grace() {
 	select {
 	case k.grace <- k.cfg.Lease:
+	default:
+	}
+}
+
+// Nudge says that claims are about to be made, so that the first of them is seen
+// soon: how long a lease has stood unchanged counts from when it is first seen.
+func (k *Leases) Nudge() {
+	select {
+	case k.nudge <- struct{}{}:
 	default:
 	}
 }
@@ -75,12 +85,18 @@ func (k *Leases) Run(ctx context.Context) error {
 	every := min(max(k.cfg.Lease/20, 50*time.Millisecond), 250*time.Millisecond)
 	t := time.NewTimer(0)
 	defer t.Stop()
-	down := false
+	down, idle := false, false
 	for {
 		select {
 		case <-t.C:
 		case d := <-k.grace:
 			k.quiet = time.Now().Add(d)
+			continue
+		case <-k.nudge:
+			if idle {
+				idle = false
+				t.Reset(every)
+			}
 			continue
 		case <-ctx.Done():
 			return nil
@@ -100,7 +116,7 @@ func (k *Leases) Run(ctx context.Context) error {
 			k.cfg.Log.Info("leases are looked at again")
 		}
 		next := every
-		if n == 0 {
+		if idle = n == 0; idle {
 			next = max(every, time.Second)
 		}
 		t.Reset(next)

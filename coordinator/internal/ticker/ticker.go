@@ -47,6 +47,7 @@ type Config struct {
 	Log      hclog.Logger
 	Starters int                                             // cycles started at once; 16 when 0
 	Started  func(f ids.FlowID, s ledger.Started, rev int64) // a cycle began; may be nil
+	Blocked  func() string                                   // why no cycle may start now; "" = they may; may be nil
 	Late     func(d time.Duration)                           // lateness of each started slot; may be nil
 	Now      func() time.Time                                // nil = time.Now
 }
@@ -231,8 +232,13 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 	}
 	now := t.cfg.Now()
 	due := f.Schedule.Due(last, now, f.Record.Anchor)
-	if f.Paused {
-		due = paused(due)
+	switch {
+	case f.Paused:
+		due = withhold(due, "paused", true)
+	case t.cfg.Blocked != nil:
+		if why := t.cfg.Blocked(); why != "" {
+			due = withhold(due, why, false)
+		}
 	}
 	for _, s := range due.Skipped {
 		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, s.From, s.To, s.Count, s.Reason)
@@ -254,13 +260,16 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 	return t.start(ctx, f, due.Start, due.Next)
 }
 
-// paused makes every due slot a skipped one.
-func paused(due schedule.Due) schedule.Due {
+// withhold makes the slot that would start a skipped one, and gives the others
+// the same reason if all is set.
+func withhold(due schedule.Due, reason string, all bool) schedule.Due {
 	for i := range due.Skipped {
-		due.Skipped[i].Reason = "paused"
+		if all {
+			due.Skipped[i].Reason = reason
+		}
 	}
 	if !due.Start.IsZero() {
-		due.Skipped = append(due.Skipped, schedule.Skip{From: due.Start, To: due.Start, Count: 1, Reason: "paused"})
+		due.Skipped = append(due.Skipped, schedule.Skip{From: due.Start, To: due.Start, Count: 1, Reason: reason})
 		due.Start = time.Time{}
 	}
 	return due

@@ -81,7 +81,7 @@ func refusal(name string, err error) error {
 	if !errors.As(err, &p) || len(p.Errors) == 0 {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	lines := []string{fmt.Sprintf("%s: %s", name, p.Detail)}
+	lines := []string{name + ":"}
 	for _, f := range p.Errors {
 		lines = append(lines, "  "+f.String())
 	}

@@ -89,11 +89,11 @@ type Topology struct {
 
 // Open starts the embedded servers and takes the ports of all parts. Run must
 // follow: it gives them back.
-func Open(ctx context.Context, cfg Config) (t *Topology, err error) {
+func Open(ctx context.Context, cfg Config) (_ *Topology, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("topology settings: %w", err)
 	}
-	t = &Topology{cfg: cfg, broker: inproc.New(prefix)}
+	t := &Topology{cfg: cfg, broker: inproc.New(prefix)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())

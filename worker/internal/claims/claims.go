@@ -61,6 +61,7 @@ type claim struct {
 	held   ledger.HeldClaim
 	until  time.Time // end of the time it is proven own
 	fenced bool      // that time is over; its attempt was ended
+	lost   bool      // the ledger said so; it is not renewed any more
 	cancel context.CancelCauseFunc
 }
 
@@ -164,7 +165,9 @@ func (k *Keeper) look(now time.Time) []ledger.HeldClaim {
 	held := make([]ledger.HeldClaim, 0, len(k.claims))
 	for _, c := range k.claims {
 		k.fence(c, now)
-		held = append(held, c.held)
+		if !c.lost {
+			held = append(held, c.held)
+		}
 	}
 	return held
 }
@@ -181,13 +184,13 @@ func (k *Keeper) fence(c *claim, now time.Time) {
 }
 
 func (k *Keeper) beat(ctx context.Context, held []ledger.HeldClaim, sent time.Time) {
-	ctx, cancel := context.WithTimeout(ctx, k.cfg.Lease/2)
+	bounded, cancel := context.WithTimeout(ctx, k.cfg.Lease/2)
 	defer cancel()
-	answers, err := k.cfg.Ledger.Heartbeat(ctx, k.cfg.Worker, k.cfg.Lease, held)
+	answers, err := k.cfg.Ledger.Heartbeat(bounded, k.cfg.Worker, k.cfg.Lease, held)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
-		if !k.down {
+		if !k.down && ctx.Err() == nil {
 			k.cfg.Log.Warn("heartbeat failed", "claims", len(held), "error", err)
 		}
 		k.down = true
@@ -204,6 +207,7 @@ func (k *Keeper) beat(ctx context.Context, held []ledger.HeldClaim, sent time.Ti
 		}
 		switch b {
 		case ledger.Lost:
+			c.lost = true
 			c.cancel(ErrLost)
 		case ledger.Cancel:
 			c.until = sent.Add(k.cfg.Lease - k.margin())

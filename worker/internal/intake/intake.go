@@ -7,10 +7,24 @@
 // The claim comes before anything runs, with a token made here, so that asking
 // again after a lost answer is harmless. The result goes to the ledger before
 // the message is acked: a worker that dies in between leaves a message that is
-// delivered again, and whose claim is refused because the node is done. While
-// Redis is away nothing is acked or handed back; the slot waits with its message
-// and its result. A node that runs long is acked early: from then on its lease
-// protects it.
+// delivered again, and whose claim is refused because the node is done. A node
+// that runs long is acked early: from then on its lease protects it.
+//
+// # While Redis is away
+//
+// Nothing is acked or handed back; each slot waits with its message and its
+// result for as long as it takes. The attempts that run are ended when their
+// claims can't be proven own any more, and handed back when the ledger answers:
+// interrupted is not failed, and must use up no retry.
+//
+// # At the end
+//
+// Three contexts end one after the other. The end of the first, Run's own, stops
+// taking: an idle slot returns, a message that was not claimed yet goes back.
+// After the grace the second ends the attempts that still run, with ErrDraining
+// as cause. The third ends reporting: what could not be reported by then is left
+// to the lease, and its message to another worker. A node that may be started
+// only once is never handed back after its start: the leader ends it as unknown.
 package intake
 
 import (
@@ -28,6 +42,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/task"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
+	"github.com/tradingflow/weather-station/worker/internal/claims"
 	"github.com/tradingflow/weather-station/worker/internal/settle"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -67,80 +82,103 @@ type Config struct {
 	Worker   ids.WorkerID
 	Slots    int
 	Lease    time.Duration
-	EarlyAck time.Duration // run time after which a message is acked
+	EarlyAck time.Duration // time of work after which a message is acked
 	Grace    time.Duration // time that attempts get to finish after a stop
 	Log      hclog.Logger
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
 }
 
+// lastWords is how long reporting goes on after the grace: the patience with
+// handlers, and time for the ledger to answer.
+const lastWords = attempt.Patience + 3*time.Second
+
 // Run takes tasks until ctx ends, then lets what runs finish within the grace,
-// ends the rest and hands it back.
+// ends the rest and hands it back. It returns an error when the source ended by
+// itself.
 func Run(ctx context.Context, cfg Config) error {
-	// Work outlives the end of intake by the grace.
+	taking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	work, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
+	reports, hush := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer hush(nil)
 	var slots sync.WaitGroup
-	fault := make(chan error, cfg.Slots)
 	for range cfg.Slots {
 		slot, err := cfg.Source.Slot(cfg.Queue)
 		if err != nil {
-			end(ErrDraining)
-			slots.Wait()
-			return err
+			stop(err)
+			break
 		}
+		s := &server{Config: cfg, slot: slot, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
-			s := &server{Config: cfg, slot: slot, work: work}
-			if err := s.serve(ctx); err != nil {
-				fault <- err
+			if err := s.serve(); err != nil {
+				stop(err) // without its source no slot can go on
 			}
 		})
 	}
 	done := make(chan struct{})
 	go func() { slots.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	if !within(done, taking.Done(), nil) {
 		cfg.Log.Info("draining: nothing new is taken", "grace", cfg.Grace)
-		t := time.NewTimer(cfg.Grace)
-		defer t.Stop()
-		select {
-		case <-done:
-		case <-t.C:
+		grace := time.NewTimer(cfg.Grace)
+		defer grace.Stop()
+		if !within(done, nil, grace.C) {
 			cfg.Log.Warn("grace is over; what still runs is handed back")
 			end(ErrDraining)
-			<-done
+			last := time.NewTimer(lastWords)
+			defer last.Stop()
+			if !within(done, nil, last.C) {
+				hush(ErrDraining)
+				<-done
+			}
 		}
 	}
-	select {
-	case err := <-fault:
-		return err
-	default:
+	if ctx.Err() != nil {
 		return nil
 	}
+	return context.Cause(taking)
+}
+
+// within reports whether done comes before the others.
+func within(done, stop <-chan struct{}, over <-chan time.Time) bool {
+	select {
+	case <-done:
+		return true
+	case <-stop:
+	case <-over:
+	}
+	return false
 }
 
 // server serves one slot.
 type server struct {
 	Config
 	slot taskqueue.Slot
-	work context.Context //nolint:containedctx // the life of the work, longer than serve's
+
+	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
+	work    context.Context //nolint:containedctx // later this one's the attempts,
+	reports context.Context //nolint:containedctx // and at last this one's their reports
 }
 
-func (s *server) serve(ctx context.Context) error {
+func (s *server) serve() error {
 	defer func() {
 		if err := s.slot.Close(); err != nil {
 			s.Log.Debug("slot can't be closed", "error", err)
 		}
 	}()
 	for {
-		d, err := s.slot.Receive(ctx)
+		d, err := s.slot.Receive(s.taking)
 		if err != nil {
-			if ctx.Err() != nil {
+			if s.taking.Err() != nil {
 				return nil
 			}
 			return err
 		}
-		switch s.handle(s.work, d) {
+		how := requeue // it came as taking ended
+		if s.taking.Err() == nil {
+			how = s.handle(d)
+		}
+		switch how {
 		case ack:
 			s.end(d.Ack())
 		case requeue:
@@ -168,19 +206,20 @@ func (s *server) end(err error) {
 }
 
 // handle sees one message through.
-func (s *server) handle(ctx context.Context, d taskqueue.Delivery) ending {
+func (s *server) handle(d taskqueue.Delivery) ending {
 	t, err := task.Decode(d.Body())
 	if err != nil {
 		s.Log.Error("message is no task and is parked", "error", err)
 		s.end(d.Park())
 		return ended
 	}
+	log := s.Log.With("flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N)
 	h := s.Registry.Lookup(t.Type)
 	if h == nil {
-		s.Log.Warn("node type is not carried here; declined", "type", t.Type, "flow", t.Flow, "node", t.Node)
-		err := settle.Insist(ctx, func() error { return s.Ledger.Decline(ctx, t.Attempt, s.Worker, declineDelay) })
-		if err != nil && ctx.Err() != nil {
-			return requeue
+		log.Warn("node type is not carried here; declined", "type", t.Type)
+		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
+		if err != nil {
+			return s.unclaimed(err, log)
 		}
 		return ack
 	}
@@ -188,72 +227,98 @@ func (s *server) handle(ctx context.Context, d taskqueue.Delivery) ending {
 	var claim ledger.Claim
 	var refusal ledger.Refusal
 	var sent time.Time
-	err = settle.Insist(ctx, func() (err error) {
+	err = s.insist(func() (err error) {
 		sent = time.Now()
-		claim, refusal, err = s.Ledger.Claim(ctx, q)
+		claim, refusal, err = s.Ledger.Claim(s.work, q)
 		return err
 	})
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err != nil:
+		return s.unclaimed(err, log)
+	case refusal != ledger.Granted:
+		log.Debug("claim refused", "why", refusal)
+		return ack
+	}
+	return s.run(d, claim, h, sent, log)
+}
+
+// insist asks the ledger until it answers or taking ends. A call that is out by
+// then is let finish, since its effect would not be known otherwise.
+func (s *server) insist(do func() error) error { return settle.Insist(s.taking, do) }
+
+// unclaimed decides about a task that the ledger gave no answer for.
+func (s *server) unclaimed(err error, log hclog.Logger) ending {
+	if s.taking.Err() != nil {
 		return requeue
 	}
-	if err != nil { // not of the passing kind: if it was granted all the same, its lease runs out
-		s.Log.Error("task can't be claimed", "flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "error", err)
-		return ack
-	}
-	if refusal != ledger.Granted {
-		s.Log.Debug("claim refused", "flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N, "why", refusal)
-		return ack
-	}
-	return s.run(ctx, d, claim, h, sent)
+	// Handed back, it would come again at once and fail again. If the claim was
+	// granted all the same, its lease runs out; if not, the node is offered again.
+	log.Error("task can't be claimed", "error", err)
+	return ack
 }
 
-func (s *server) run(ctx context.Context, d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent time.Time) ending {
-	held, drop := s.Claims.Hold(ctx, c.Attempt, c.Token, sent)
+// run runs a claimed attempt and reports it. The message is acked early if that
+// takes longer than EarlyAck.
+func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent time.Time, log hclog.Logger) ending {
+	held, drop := s.Claims.Hold(s.work, c.Attempt, c.Token, sent)
 	defer drop()
-	stop := s.ackLate(ctx, d)
+	stop := s.ackLate(d)
 	began := time.Now()
 	r := s.Runner.Run(held, c, h)
-	done := stop()
-	if s.Ran != nil {
+	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
-	// What follows must be heard even while the worker stops; it is bounded by
-	// the lease, after which the ledger refuses it anyway.
-	report, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.Lease, 10*time.Second))
-	defer cancel()
-	if r.Class == task.Abandoned && errors.Is(context.Cause(ctx), ErrDraining) {
-		if c.Node.Delivery == plan.AtMostOnce {
-			// It was started and must not be started again: the leader ends it as
-			// unknown once this worker is gone.
-			s.Log.Warn("at-most-once node is left to the leader", "flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node)
-			return requeue
-		}
-		if err := s.Settler.Release(report, c); err != nil {
-			s.Log.Warn("claim can't be handed back; its lease will run out", "node", c.Attempt.Node, "error", err)
-		}
-		return done
+	how := s.report(c, r, log)
+	if stop() {
+		return ended
 	}
-	if err := s.Settler.Report(report, c, r); err != nil {
-		s.Log.Error("result can't be reported; the node's lease will run out", "flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "error", err)
-	}
-	return done
+	return how
 }
 
-// ackLate acks the message early if the attempt runs longer than EarlyAck. The
-// function it returns ends the wait and says what is left to do with it.
-func (s *server) ackLate(ctx context.Context, d taskqueue.Delivery) (stop func() ending) {
-	ctx, cancel := context.WithCancel(ctx)
-	left := make(chan ending, 1)
+// report tells the ledger what an attempt came to and says what is to become of
+// its message.
+func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) ending {
+	var err error
+	switch {
+	case r.Class != task.Abandoned || errors.Is(r.Cause, claims.ErrCancelled):
+		err = s.Settler.Report(s.reports, c, r)
+	case r.Started && c.Node.Delivery == plan.AtMostOnce:
+		// It must not be started again: the leader ends it as unknown when the
+		// lease is over, or sooner: the message that another worker gets makes it
+		// look whether this one lives.
+		log.Warn("at-most-once node was interrupted and is left to the leader", "cause", r.Cause)
+		if errors.Is(r.Cause, ErrDraining) {
+			return requeue
+		}
+	default:
+		err = s.Settler.Release(s.reports, c)
+	}
+	switch {
+	case err == nil:
+		return ack
+	case s.reports.Err() != nil:
+		log.Error("worker ends before the ledger took the result; the node's lease will run out", "status", r.Status, "error", err)
+		return requeue
+	}
+	log.Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
+	return ack
+}
+
+// ackLate acks the message early if its work takes longer than EarlyAck. The
+// function it returns ends the wait and says whether that was done.
+func (s *server) ackLate(d taskqueue.Delivery) (stop func() (acked bool)) {
+	ctx, cancel := context.WithCancel(s.reports)
+	acked := make(chan bool, 1)
 	go func() {
 		t := time.NewTimer(s.EarlyAck)
 		defer t.Stop()
 		select {
 		case <-t.C:
 			s.end(s.slot.AckEarly(context.WithoutCancel(ctx), d))
-			left <- ended
+			acked <- true
 		case <-ctx.Done():
-			left <- ack
+			acked <- false
 		}
 	}()
-	return func() ending { cancel(); return <-left }
+	return func() bool { cancel(); return <-acked }
 }

@@ -31,7 +31,7 @@ type settings struct {
 
 	AllowPrivateHTTP bool `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
 
-	LogLevel  string           `help:"Least level that is logged: ${enum}." enum:"trace,debug,info,warn,error" default:"warn"`
+	LogLevel  string           `help:"Least level that is logged: ${enum}." enum:"trace,debug,info,warn,error" default:"error"`
 	LogFormat string           `help:"Form of log lines: ${enum}." enum:"text,json" default:"text"`
 	Version   kong.VersionFlag `help:"Print the version and exit."`
 }

@@ -61,7 +61,7 @@ func (p *printer) begin(ctx context.Context, t *topology.Topology, cfg topology.
 	}
 	p.printf("Weather Station runs in this process: %d coordinators, %d workers, started in %s.", cfg.Coordinators, cfg.Workers,
 		time.Since(began).Round(time.Millisecond))
-	p.printf("  API     %s/api/v1   (also %s)", t.APIs()[0], strings.Join(append(t.APIs()[1:], "/openapi.json"), ", "))
+	p.printf("  API     %s (described at /openapi.json)", strings.Join(t.APIs(), ", "))
 	p.printf("  data    %s", p.dataDir)
 	p.printf("  orders  %s", p.orders.pattern)
 	p.printf("  flows   %s", strings.Join(names, ", "))

@@ -1,0 +1,53 @@
+# Targets for people. Each is a short call of a script or of the go command.
+
+SHELL := /bin/bash
+MODULES := shared coordinator worker deploy/dev
+PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/tradingflow/weather-station/shared/process.version=$(VERSION)
+FUZZTIME ?= 10s
+SERVERS := scripts/servers
+
+.DEFAULT_GOAL := help
+.PHONY: help build dev test test-unit lint check fuzz bench cluster-up cluster-down clean servers-install
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/coordinator, worker, stationctl and station-dev
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./coordinator/cmd/... ./worker/cmd/... ./deploy/dev/cmd/...
+
+dev: ## run a whole cluster in one process, with the sample flows
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./coordinator/cmd/stationctl ./deploy/dev/cmd/station-dev
+	@exec bin/station-dev $(ARGS)
+
+test: servers-install ## run every test, on real servers that are started for it
+	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -race -shuffle=on $(PACKAGES)
+
+test-unit: ## run the tests that need no servers
+	env -u STATION_TEST_REQUIRE -u STATION_TEST_ETCD_ENDPOINTS -u STATION_TEST_REDIS_URL -u STATION_TEST_RABBITMQ_URL -u STATION_TEST_SERVERS_DIR \
+		go test -race -shuffle=on $(PACKAGES)
+
+lint: ## gofmt, go vet, staticcheck, luacheck, scripts
+	scripts/check lint
+
+check: ## lint, and build and tidy each module by itself
+	scripts/check all
+
+fuzz: ## run every fuzz test for FUZZTIME (10s)
+	scripts/check fuzz $(FUZZTIME)
+
+bench: servers-install ## run every Go benchmark once, on real servers
+	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)
+
+cluster-up: ## start real servers, 3 coordinators and 3 workers in .run/cluster
+	scripts/cluster up
+
+cluster-down: ## stop them
+	scripts/cluster down
+
+servers-install: ## install etcd, Redis and RabbitMQ by apt where missing
+	@$(SERVERS) install
+
+clean: ## remove what was built
+	rm -rf bin
