@@ -6,6 +6,8 @@ PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/tradingflow/weather-station/shared/process.version=$(VERSION)
 FUZZTIME ?= 10s
+COMMANDS ?= ./coordinator/cmd/... ./worker/cmd/... ./deploy/dev/cmd/...
+BUILD := go build -trimpath -ldflags "$(LDFLAGS)" -o bin/
 SERVERS := scripts/servers
 
 .DEFAULT_GOAL := help
@@ -15,10 +17,12 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/coordinator, worker, stationctl and station-dev
-	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./coordinator/cmd/... ./worker/cmd/... ./deploy/dev/cmd/...
+	@mkdir -p bin
+	$(BUILD) $(COMMANDS)
 
 dev: ## run a whole cluster in one process, with the sample flows
-	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./coordinator/cmd/stationctl ./deploy/dev/cmd/station-dev
+	@mkdir -p bin
+	$(BUILD) ./coordinator/cmd/stationctl ./deploy/dev/cmd/station-dev
 	@exec bin/station-dev $(ARGS)
 
 test: servers-install ## run every test, on real servers that are started for it

@@ -157,7 +157,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 				if cfg.Elected != nil {
 					cfg.Elected(term.Epoch)
 				}
-				return leader.Run(ctx, reign, term.Epoch)
+				return leader.Run(ctx, reign, term.Epoch, term.Trusted)
 			})
 		}}},
 	).Run(ctx)

@@ -17,6 +17,7 @@ type metrics struct {
 	started  prometheus.Counter
 	offered  prometheus.Counter
 	late     prometheus.Histogram
+	fenced   prometheus.Counter
 	mended   *prometheus.CounterVec
 	closed   *prometheus.CounterVec
 	took     prometheus.Histogram
@@ -31,12 +32,13 @@ func newMetrics() *metrics {
 		offered:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_tasks_offered_total", Help: "Tasks published and confirmed."}),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_slot_lateness_seconds", Help: "How late cycles start after their slot.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 300}}),
+		fenced: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_fenced_total", Help: "Leaderships ended because the ledger refused a write by its epoch."}),
 		mended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis loses nothing."}, []string{"kind"}),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_cycles_ended_total", Help: "Cycles ended, by final status."}, []string{"status"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_cycle_seconds", Help: "From start to end of cycles.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600}}),
 	}
-	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.mended, m.closed, m.took,
+	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.fenced, m.mended, m.closed, m.took,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -45,6 +47,7 @@ func newMetrics() *metrics {
 func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
 	return leader.Metrics{
 		Started: m.started.Inc,
+		Fenced:  m.fenced.Inc,
 		Late:    func(d time.Duration) { m.late.Observe(d.Seconds()) },
 		Offered: func(n int) { m.offered.Add(float64(n)) },
 		Mended:  func(kind string) { m.mended.WithLabelValues(kind).Inc() },

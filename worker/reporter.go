@@ -7,13 +7,20 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/process"
 )
 
+// records is the ledger as the reporter uses it.
+type records interface {
+	BeatWorker(ctx context.Context, w ledger.Worker, ttl time.Duration) error
+	LeaveWorker(ctx context.Context, id ids.WorkerID) error
+}
+
 // reporter keeps the worker's record in the ledger.
 type reporter struct {
-	ledger   *ledger.Ledger
+	ledger   records
 	record   ledger.Worker
 	every    time.Duration
 	ttl      time.Duration

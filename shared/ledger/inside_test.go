@@ -20,7 +20,6 @@ import (
 
 func openEmbedded(t *testing.T) *Ledger {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}

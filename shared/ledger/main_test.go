@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/uuid"
@@ -21,12 +22,33 @@ type server struct{ url string }
 // embedded starts a Redis inside the test's process.
 func embedded(t testing.TB) server {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
 	if err := m.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
+	age(t, m)
 	return server{"redis://" + m.Addr()}
+}
+
+// age lets keys expire as time passes. The server's own way (ClockTTL) sorts all
+// keys at every command, inside scripts too.
+func age(t testing.TB, m *miniredis.Miniredis) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		const step = 20 * time.Millisecond
+		tick := time.NewTicker(step)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				m.FastForward(step)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-stopped })
 }
 
 // real returns the Redis that the environment names.

@@ -112,6 +112,12 @@ func (l *Ledger) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) 
 	return nil
 }
 
+// CheckEpoch returns a *FencedError when a higher epoch has written.
+func (l *Ledger) CheckEpoch(ctx context.Context, epoch ids.Epoch) error {
+	_, err := l.call(ctx, "drop_entries", epoch)
+	return err
+}
+
 // Decide carries out the leader's verdict on a node whose inputs are decided.
 // skipped gives the result its out-edges get when it does not run.
 func (l *Ledger) Decide(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.Node, run bool, reason string, skipped Result) error {

@@ -12,7 +12,6 @@ import (
 func TestRandomEmbedded(t *testing.T) {
 	ledgertest.Random(t, 40, func(t *testing.T) (*ledger.Ledger, func()) {
 		m := miniredis.NewMiniRedis()
-		m.ClockTTL(true)
 		if err := m.Start(); err != nil {
 			t.Fatal(err)
 		}

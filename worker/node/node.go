@@ -28,10 +28,12 @@ import (
 )
 
 // Handler runs one attempt of a node. It must return soon after ctx ends: ctx
-// ends at the node's timeout, when the cycle is cancelled, and when the worker
-// can no longer prove that the attempt is still its own. The error decides
-// about a retry: see Permanent and RetryAfter; any other error is retried by
-// the node's policy.
+// ends at the node's timeout, when the cycle is cancelled, when the worker stops,
+// and when it can no longer prove that the attempt is still its own. A handler
+// that did not finish its work then must return an error, such as ctx.Err(): a
+// result without one says that the work is done. The error decides about a
+// retry: see Permanent and RetryAfter; any other error is retried by the node's
+// policy.
 type Handler interface {
 	Run(ctx context.Context, in *Input) (Result, error)
 }
@@ -173,8 +175,9 @@ func NewRegistry() *Registry { return &Registry{handlers: map[string]Handler{}} 
 // Handle registers h for a node type. It panics on an empty type, a nil
 // handler and a type registered before: all three are mistakes of the program.
 func (r *Registry) Handle(nodeType string, h Handler) {
+	f, isFunc := h.(HandlerFunc)
 	switch {
-	case nodeType == "" || h == nil:
+	case nodeType == "" || h == nil || isFunc && f == nil:
 		panic("node: Handle needs a type and a handler")
 	case r.handlers[nodeType] != nil:
 		panic("node: type " + nodeType + " is registered twice")

@@ -29,6 +29,7 @@ type Ledger interface {
 	Dispatched(ctx context.Context, epoch ids.Epoch, done []ledger.Entry) error
 	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
 	Hold(ctx context.Context, epoch ids.Epoch, e ledger.Entry, waitsFor, blocker string) error
+	CheckEpoch(ctx context.Context, epoch ids.Epoch) error
 }
 
 // Publisher offers messages.
@@ -67,9 +68,14 @@ type Config struct {
 	Source    Source
 	Done      func(entryIDs ...string) // gives entries back to the reader
 	Epoch     ids.Epoch
-	Prefix    string
-	Log       hclog.Logger
-	Offered   func(n int) // counts confirmed offers; may be nil
+	// Trusted says whether nobody else can have been elected by the passing of
+	// time; nil = always. A broker knows no epoch, so while it is false each
+	// batch is published only after the ledger has confirmed the epoch: a leader
+	// that was stopped for longer than its lease publishes nothing when it wakes.
+	Trusted func() bool
+	Prefix  string
+	Log     hclog.Logger
+	Offered func(n int) // counts confirmed offers; may be nil
 }
 
 type offer struct {
@@ -95,7 +101,19 @@ type dispatcher struct {
 
 func (d *dispatcher) publish(ctx context.Context) error {
 	for ctx.Err() == nil {
-		for _, e := range d.Source.Take(ctx, 512) {
+		batch := d.Source.Take(ctx, 512)
+		if len(batch) > 0 && d.Trusted != nil && !d.Trusted() {
+			if err := d.Ledger.CheckEpoch(ctx, d.Epoch); err != nil {
+				for _, e := range batch {
+					d.Done(e.ID)
+				}
+				if ledger.Fenced(err) {
+					return err
+				}
+				continue
+			}
+		}
+		for _, e := range batch {
 			if err := d.offer(ctx, e); err != nil {
 				return err
 			}

@@ -73,6 +73,7 @@ type Config struct {
 // Metrics counts what a leader does; nil functions are not called.
 type Metrics struct {
 	Started func()
+	Fenced  func()
 	Late    func(time.Duration)
 	Offered func(int)
 	Mended  func(kind string)
@@ -81,19 +82,22 @@ type Metrics struct {
 
 // Run leads until ctx ends or the epoch is fenced. trusted says whether nobody
 // else can have been elected by the passing of time.
-func Run(ctx context.Context, cfg Config, epoch ids.Epoch) error {
+func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) error {
 	log := cfg.Log.With("epoch", int64(epoch))
 	if err := takeover(ctx, cfg, epoch, log); err != nil {
 		return err
 	}
 	log.Info("leading")
 	defer log.Info("leading no more")
-	l := build(cfg, epoch, log)
+	l := build(cfg, epoch, trusted, log)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range l.loops() {
 		g.Go(func() error { return run(ctx) })
 	}
 	err := g.Wait()
+	if ledger.Fenced(err) && cfg.Metrics.Fenced != nil {
+		cfg.Metrics.Fenced()
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -129,6 +133,7 @@ func takeover(ctx context.Context, cfg Config, epoch ids.Epoch, log hclog.Logger
 type reign struct {
 	Config
 	epoch     ids.Epoch
+	trusted   func() bool
 	log       hclog.Logger
 	reader    *outbox.Reader
 	offers    *outbox.Queue
@@ -144,8 +149,8 @@ type reign struct {
 	memory    atomic.Bool // Redis is short of memory
 }
 
-func build(cfg Config, epoch ids.Epoch, log hclog.Logger) *reign {
-	r := &reign{Config: cfg, epoch: epoch, log: log, changes: cfg.Registry.Subscribe()}
+func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *reign {
+	r := &reign{Config: cfg, epoch: epoch, trusted: trusted, log: log, changes: cfg.Registry.Subscribe()}
 	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
@@ -169,7 +174,7 @@ func (r *reign) loops() []func(context.Context) error {
 		r.reader.Run,
 		func(ctx context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
-				Done: r.reader.Done, Epoch: r.epoch, Prefix: r.Prefix, Log: r.log, Offered: r.offered})
+				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered})
 		},
 		func(ctx context.Context) error {
 			return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: r.chores, Done: r.reader.Done, Epoch: r.epoch,

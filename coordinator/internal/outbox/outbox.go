@@ -10,7 +10,9 @@
 // what wakes the reader; once a second, after every error and at the start the
 // stream is read from its beginning, and whatever is not in hand is handed out
 // again. Whoever fails to act gives the entry back with Done and meets it again
-// at the next such pass.
+// at the next such pass. What is given back while a read is under way is not
+// taken from that read: it may show an entry that is gone by then, and to act
+// twice on the end of a cycle or the removal of a flow would be heard.
 package outbox
 
 import (
@@ -46,6 +48,7 @@ type Reader struct {
 
 	mu   sync.Mutex
 	hand map[string]struct{} // entries handed out
+	back map[string]struct{} // given back since the last read began: it may still show them
 }
 
 // New makes a reader.
@@ -53,7 +56,7 @@ func New(cfg Config) *Reader {
 	if cfg.Rescan <= 0 {
 		cfg.Rescan = time.Second
 	}
-	return &Reader{cfg: cfg, queues: map[ledger.Kind]*Queue{}, hand: map[string]struct{}{}}
+	return &Reader{cfg: cfg, queues: map[ledger.Kind]*Queue{}, hand: map[string]struct{}{}, back: map[string]struct{}{}}
 }
 
 // Route makes one queue the receiver of these kinds. Call it before Run.
@@ -72,7 +75,15 @@ func (r *Reader) Done(entryIDs ...string) {
 	defer r.mu.Unlock()
 	for _, id := range entryIDs {
 		delete(r.hand, id)
+		r.back[id] = struct{}{}
 	}
+}
+
+// begin starts a read: what was given back before it, it shows as it is now.
+func (r *Reader) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.back)
 }
 
 // InHand returns how many entries are handed out.
@@ -96,6 +107,7 @@ func (r *Reader) Run(ctx context.Context) error {
 		if err == nil {
 			wait := max(r.cfg.Rescan-time.Since(scanned), time.Millisecond)
 			var entries []ledger.Entry
+			r.begin()
 			entries, err = r.cfg.Ledger.WaitOutbox(ctx, cursor, page, wait)
 			if len(entries) > 0 {
 				cursor = entries[len(entries)-1].ID
@@ -123,6 +135,7 @@ func (r *Reader) Run(ctx context.Context) error {
 func (r *Reader) scan(ctx context.Context) (string, error) {
 	last := ""
 	for {
+		r.begin()
 		entries, err := r.cfg.Ledger.Outbox(ctx, last, page)
 		if err != nil {
 			return last, err
@@ -142,6 +155,9 @@ func (r *Reader) handOut(entries []ledger.Entry) {
 	defer r.mu.Unlock()
 	for _, e := range entries {
 		if _, held := r.hand[e.ID]; held {
+			continue
+		}
+		if _, old := r.back[e.ID]; old { // acted on since, most likely; if not, the next pass shows it
 			continue
 		}
 		q := r.queues[e.Kind]

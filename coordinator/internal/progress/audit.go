@@ -230,10 +230,13 @@ func countEdges(joins map[ids.NodeID]*Join, n *plan.Node, r Record, onFailure st
 	var result func(i int) (Result, bool)
 	switch r.Status {
 	case task.Succeeded:
-		dead := map[int]bool{}
-		for s := range strings.SplitSeq(r.Dead, ",") {
-			if i, err := strconv.Atoi(s); err == nil {
-				dead[i] = true
+		var dead map[int]bool
+		if r.Dead != "" {
+			dead = map[int]bool{}
+			for s := range strings.SplitSeq(r.Dead, ",") {
+				if i, err := strconv.Atoi(s); err == nil {
+					dead[i] = true
+				}
 			}
 		}
 		result = func(i int) (Result, bool) {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // AuditLedger is what the audit reads and writes.
 type AuditLedger interface {
+	Now(ctx context.Context) (time.Time, error)
 	Active(ctx context.Context) ([]ledger.ActiveCycle, error)
 	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
 	Nodes(ctx context.Context, f ids.FlowID, n int64, nodes []ids.NodeID) ([]ledger.NodeState, error)
@@ -58,13 +60,6 @@ type Audit struct {
 	empty map[string]emptyLook
 }
 
-// emptyLook is the last look at a queue.
-type emptyLook struct {
-	at     time.Time // when
-	empty  time.Time // at, when it was empty
-	before time.Time // the look before that, when it was empty then too
-}
-
 type cycleKey struct {
 	flow ids.FlowID
 	n    int64
@@ -98,12 +93,13 @@ func (a *Audit) Run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		all := now.Sub(audited) >= a.cfg.Every
-		err := a.pass(ctx, all, now)
+		err := a.pass(ctx, all)
 		switch {
 		case ledger.Fenced(err):
 			return err
 		case err != nil && ctx.Err() == nil:
 			a.cfg.Log.Warn("audit is put off", "error", err)
+			clear(a.empty) // workers may have been cut off too: look twice again
 		case all:
 			audited = now
 		}
@@ -118,13 +114,18 @@ func (a *Audit) Run(ctx context.Context) error {
 }
 
 // pass audits all running cycles, or those that made no progress since the last
-// pass.
-func (a *Audit) pass(ctx context.Context, all bool, now time.Time) error {
+// pass. A cycle that can't be audited holds up no other.
+func (a *Audit) pass(ctx context.Context, all bool) error {
 	active, err := a.cfg.Ledger.Active(ctx)
 	if err != nil {
 		return err
 	}
+	l := &looks{queues: map[string]error{}}
+	if l.clock, err = a.cfg.Ledger.Now(ctx); err != nil {
+		return err
+	}
 	seen := make(map[cycleKey]int64, len(active))
+	var faults []error
 	for _, c := range active {
 		s, err := a.cfg.Ledger.Cycle(ctx, c.Flow, c.Cycle)
 		if ignoreGone(err) != nil {
@@ -136,61 +137,88 @@ func (a *Audit) pass(ctx context.Context, all bool, now time.Time) error {
 		key := cycleKey{c.Flow, c.Cycle}
 		before, known := a.last[key]
 		seen[key] = s.Completed
-		if all || (known && before == s.Completed) {
-			if err := a.cycle(ctx, c, now); ignoreGone(err) != nil {
-				return fmt.Errorf("audit %s/%d: %w", c.Flow, c.Cycle, err)
-			}
+		if !all && (!known || before != s.Completed) {
+			continue
+		}
+		err = a.cycle(ctx, c, l)
+		if ledger.Fenced(err) || errors.Is(err, ledger.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if ignoreGone(err) != nil {
+			faults = append(faults, fmt.Errorf("audit %s/%d: %w", c.Flow, c.Cycle, err))
 		}
 	}
 	a.last = seen
-	return nil
+	return errors.Join(faults...)
 }
 
-// cycle audits one cycle. The order of its reads matters: counters first, then
-// states, then the outbox, so that what changes in between makes a repair's
-// guard fail and never makes a wrong repair pass.
-func (a *Audit) cycle(ctx context.Context, c ledger.ActiveCycle, now time.Time) error {
+// view is what one audit of a cycle read.
+type view struct {
+	cycle  ledger.CycleState
+	states []ledger.NodeState
+	found  progress.Findings
+}
+
+// cycle audits one cycle. What looks wrong is read a second time, from the start:
+// the first time may have caught the middle of a step, and what is repaired is
+// counted.
+func (a *Audit) cycle(ctx context.Context, c ledger.ActiveCycle, l *looks) error {
 	p, err := a.cfg.Plans.OfCycle(ctx, ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID})
 	if err != nil {
 		return err
 	}
-	s, err := a.cfg.Ledger.Cycle(ctx, c.Flow, c.Cycle)
+	v, err := a.read(ctx, c, p)
 	if err != nil {
 		return err
+	}
+	if !v.found.Empty() {
+		first := v.found
+		if v, err = a.read(ctx, c, p); err != nil {
+			return err
+		}
+		if err := a.mend(ctx, c, v.cycle, p, first.Both(v.found)); err != nil {
+			return err
+		}
+	}
+	return a.lostMessages(ctx, c, p, v.states, l)
+}
+
+// read takes one look at a cycle. The order of its reads matters: counters first,
+// then states, then the outbox, so that what changes in between makes a repair's
+// guard fail and never makes a wrong repair pass.
+func (a *Audit) read(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan) (v view, err error) {
+	if v.cycle, err = a.cfg.Ledger.Cycle(ctx, c.Flow, c.Cycle); err != nil || v.cycle.UUID != c.UUID || v.cycle.Ended() {
+		return v, err
 	}
 	joins, err := a.cfg.Ledger.Joins(ctx, c.Flow, c.Cycle)
 	if err != nil {
-		return err
+		return v, err
 	}
-	states, err := a.cfg.Ledger.Nodes(ctx, c.Flow, c.Cycle, advance.Members(p, -1))
-	if err != nil {
-		return err
+	if v.states, err = a.cfg.Ledger.Nodes(ctx, c.Flow, c.Cycle, advance.Members(p, -1)); err != nil {
+		return v, err
 	}
-	leases, timers, err := a.cfg.Ledger.Protections(ctx, c, states)
+	leases, timers, err := a.cfg.Ledger.Protections(ctx, c, v.states)
 	if err != nil {
-		return err
+		return v, err
 	}
 	posted, err := a.cfg.Ledger.ReadPosted(ctx)
 	if err != nil {
-		return err
+		return v, err
 	}
-	found := progress.Audit(p, snapshot(c, s, joins, states, leases, timers, posted))
-	if err := a.mend(ctx, c, s, p, found); err != nil {
-		return err
-	}
-	return a.lostMessages(ctx, c, p, states, now)
+	v.found = progress.Audit(p, snapshot(c, v.cycle, joins, v.states, leases, timers, posted))
+	return v, nil
 }
 
 func snapshot(c ledger.ActiveCycle, s ledger.CycleState, joins map[string]string, states []ledger.NodeState,
 	leases, timers map[ids.NodeID]bool, posted ledger.Posted) progress.Snapshot {
 	snap := progress.Snapshot{
-		OnFailure: s.OnFailure, Cancelling: s.Status == "cancelling", Ended: map[int]bool{}, Joins: joins,
+		OnFailure: s.OnFailure, Cancelling: s.Status == "cancelling", Ended: map[int]string{}, Joins: joins,
 		Nodes: make(map[ids.NodeID]progress.Record, len(states)), Counters: map[string]int{"completed_nodes": int(s.Completed)},
 		Spreading: s.Raw["spread"] != "", SpreadSet: posted.Cycle(ledger.KindSpread, c.Flow, c.Cycle), SweepSet: posted.Cycle(ledger.KindSweep, c.Flow, c.Cycle),
 	}
-	for k := range s.Components {
+	for k, how := range s.Components {
 		if n, err := strconv.Atoi(k); err == nil {
-			snap.Ended[n] = true
+			snap.Ended[n] = how
 		}
 	}
 	for status, n := range s.Counts {
@@ -251,65 +279,13 @@ func (a *Audit) mend(ctx context.Context, c ledger.ActiveCycle, s ledger.CycleSt
 	}
 	for _, k := range f.Sweep {
 		a.note(c, "", "sweep")
-		status, reason := advance.Ending(s.Components[strconv.Itoa(k)])
-		if err := a.cfg.Ledger.Sweep(ctx, a.cfg.Epoch, entry, status, reason, advance.Members(p, k)); err != nil {
+		status, reason := advance.Ending(k.How)
+		if err := a.cfg.Ledger.Sweep(ctx, a.cfg.Epoch, entry, status, reason, advance.Members(p, k.Component)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// lostMessages offers again what was dispatched, is in no queue, and nobody
-// claimed.
-func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan, states []ledger.NodeState, now time.Time) error {
-	for i, n := range states {
-		if n.Status != task.Dispatched || n.Blocker != "" {
-			continue
-		}
-		queue := taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool)
-		before, err := a.emptyBefore(ctx, queue, now)
-		if err != nil {
-			return err
-		}
-		if before.IsZero() || !n.DispatchedAt.Before(wall(before)) {
-			continue
-		}
-		at := ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}
-		done, err := a.cfg.Ledger.OfferAgain(ctx, a.cfg.Epoch, at, "message lost")
-		if err != nil {
-			return err
-		}
-		if done {
-			a.note(c, string(n.Node), "message")
-		}
-	}
-	return nil
-}
-
-// emptyBefore looks at a queue and returns the earlier look at which it was empty
-// too; zero when it is not empty, or was not.
-func (a *Audit) emptyBefore(ctx context.Context, queue string, now time.Time) (time.Time, error) {
-	l := a.empty[queue]
-	if l.at.Equal(now) {
-		return l.before, nil
-	}
-	d, err := a.cfg.Depths.Depth(ctx, queue)
-	if err != nil {
-		delete(a.empty, queue)
-		return time.Time{}, fmt.Errorf("depth of %s: %w", queue, err)
-	}
-	if d.Ready > 0 {
-		l = emptyLook{at: now}
-	} else {
-		l = emptyLook{at: now, before: l.empty, empty: now}
-	}
-	a.empty[queue] = l
-	return l.before, nil
-}
-
-// wall strips the monotonic reading: the other side was stamped by Redis. A
-// skew between the clocks only moves the offer by as much.
-func wall(t time.Time) time.Time { return t.Round(0) }
 
 func (a *Audit) note(c ledger.ActiveCycle, node, kind string) {
 	a.cfg.Log.Warn("repaired", "kind", kind, "flow", c.Flow, "cycle", c.Cycle, "node", node)

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,8 +39,11 @@ type LeasesConfig struct {
 	Gone    func(ctx context.Context, w ledger.Worker) bool // proves that a worker's process is gone
 }
 
-// massShare and massFloor say when a pass of expiries is doubted.
-const massFloor = 10
+const (
+	massFloor = 10          // more than so many expiries in one pass, and more than half of all, are doubted
+	batch     = 64          // claims revoked before the leases are read again
+	maxJump   = time.Second // by how much Redis's clock may run off this process's between two passes
+)
 
 // Leases revokes the claims of lost workers.
 type Leases struct {
@@ -48,7 +52,9 @@ type Leases struct {
 	grace   chan time.Duration
 	nudge   chan struct{}
 	quiet   time.Time // no expiry before
-	doubted bool      // the last pass would have revoked more than half
+	doubted bool      // a pass would have revoked more than half; until none is over any more
+	clock   time.Time // Redis's at the last pass, and this process's then
+	at      time.Time
 }
 
 type sighting struct {
@@ -101,7 +107,11 @@ func (k *Leases) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		n, err := k.pass(ctx, time.Now())
+		began := time.Now()
+		n, next, err := k.pass(ctx, began)
+		if time.Since(began) > max(k.cfg.Lease/5, time.Second) {
+			k.quiet = time.Now().Add(k.cfg.Lease) // Redis stood still, and the workers could not renew
+		}
 		switch {
 		case ledger.Fenced(err):
 			return err
@@ -110,12 +120,14 @@ func (k *Leases) Run(ctx context.Context) error {
 				k.cfg.Log.Warn("leases can't be looked at", "error", err)
 			}
 			down = true
-			k.quiet = time.Now().Add(k.cfg.Lease) // workers could not renew either
+			if errors.Is(err, ledger.ErrUnavailable) {
+				k.quiet = time.Now().Add(k.cfg.Lease) // workers could not renew either
+			}
 		case down:
 			down = false
 			k.cfg.Log.Info("leases are looked at again")
 		}
-		next := every
+		next = min(next, every)
 		if idle = n == 0; idle {
 			next = max(every, time.Second)
 		}
@@ -123,65 +135,104 @@ func (k *Leases) Run(ctx context.Context) error {
 	}
 }
 
-// pass looks once and returns how many claims run. now carries this process's
-// monotonic clock.
-func (k *Leases) pass(ctx context.Context, now time.Time) (int, error) {
+// pass looks once. It returns how many claims run and when the next of them can
+// be over. now carries this process's monotonic clock.
+func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, error) {
 	leases, err := k.cfg.Ledger.Leases(ctx)
 	if err != nil || len(leases) == 0 {
 		clear(k.seen)
-		return 0, err
+		k.doubted, k.clock = false, time.Time{}
+		return 0, k.cfg.Lease, err
 	}
 	clock, err := k.cfg.Ledger.Now(ctx)
 	if err != nil {
-		return len(leases), err
+		return len(leases), k.cfg.Lease, err
 	}
-	over := k.look(leases, clock, now)
+	k.watchClock(clock, now)
+	over, next := k.look(leases, clock, now)
+	if len(over) == 0 {
+		k.doubted = false
+	}
 	if now.Before(k.quiet) || len(over) == 0 {
-		return len(leases), nil
+		return len(leases), next, nil
 	}
 	if len(over) > massFloor && len(over)*2 > len(leases) && !k.doubted {
 		k.doubted = true
 		k.quiet = now.Add(k.cfg.Lease)
 		k.cfg.Log.Error("more than half of the leases ran out at once; waiting one lease more before revoking", "over", len(over), "leases", len(leases))
-		return len(leases), nil
+		return len(leases), next, nil
 	}
-	k.doubted = false
-	for _, a := range over {
-		if _, err := k.expire(ctx, a, "lease over", nil); err != nil {
-			return len(leases), err
+	var faults []error // of single claims: they don't hold up the others
+	for _, a := range over[:min(len(over), batch)] {
+		_, err := k.expire(ctx, a, "lease over", func(s ledger.NodeState) (bool, error) {
+			// A claim made since the lease was read has a lease of its own.
+			return s.StartedAt.Add(k.cfg.Lease).Before(clock) || s.StartedAt.After(clock.Add(k.cfg.Lease)), nil
+		})
+		if ledger.Fenced(err) || errors.Is(err, ledger.ErrUnavailable) || ctx.Err() != nil {
+			return len(leases), next, err
+		}
+		if err != nil {
+			faults = append(faults, err)
+			delete(k.seen, a) // its turn comes again after the others'
 		}
 	}
-	return len(leases), nil
+	if len(over) > batch { // read the leases anew first: some may have been renewed meanwhile
+		next = 0
+	}
+	return len(leases), next, errors.Join(faults...)
 }
 
-// look notes what is seen and returns the claims whose lease is over on both
-// clocks.
-func (k *Leases) look(leases []ledger.Lease, clock, now time.Time) []ids.Attempt {
+// watchClock grants grace when Redis's clock was set: what it says of the ends of
+// leases is wrong until the workers have renewed them.
+func (k *Leases) watchClock(clock, now time.Time) {
+	if !k.clock.IsZero() {
+		jump := clock.Sub(k.clock) - now.Sub(k.at)
+		if jump > maxJump || jump < -maxJump {
+			k.quiet = now.Add(k.cfg.Lease)
+			k.cfg.Log.Warn("the clock of redis jumped; no claim is revoked for one lease", "by", jump.Round(time.Millisecond))
+		}
+	}
+	k.clock, k.at = clock, now
+}
+
+// look notes what is seen. It returns the claims whose lease is over on both
+// clocks, and when the next can be.
+func (k *Leases) look(leases []ledger.Lease, clock, now time.Time) (over []ids.Attempt, next time.Duration) {
 	current := make(map[ids.Attempt]sighting, len(leases))
-	var over []ids.Attempt
+	next = k.cfg.Lease
 	for _, l := range leases {
 		s, known := k.seen[l.Attempt]
-		if !known || !s.ends.Equal(l.Ends) {
-			s = sighting{ends: l.Ends, since: now}
+		if !known || l.Ends.After(s.ends) {
+			s.since = now
 		}
+		s.ends = l.Ends // an earlier end is a suspicion, no sign of life
 		current[l.Attempt] = s
-		if clock.After(l.Ends) && now.Sub(s.since) >= k.cfg.Lease {
+		left := max(k.cfg.Lease-now.Sub(s.since), l.Ends.Sub(clock)+time.Millisecond)
+		if l.Ends.After(clock.Add(k.cfg.Lease + maxJump)) { // a clock set back: no lease ends that late
+			left = k.cfg.Lease - now.Sub(s.since)
+		}
+		if left <= 0 {
 			over = append(over, l.Attempt)
+		} else {
+			next = min(next, left)
 		}
 	}
 	k.seen = current
-	return over
+	return over, next
 }
 
 // Suspect looks whether the worker that holds a claim still lives, and revokes
 // the claim when it is proven gone.
 func (k *Leases) Suspect(ctx context.Context, a ids.Attempt) error {
 	_, err := k.expire(ctx, a, "worker gone", func(s ledger.NodeState) (bool, error) {
+		if s.Attempt != a.N {
+			return false, nil
+		}
 		w, err := k.cfg.Ledger.Worker(ctx, ids.WorkerID(s.Worker))
 		if err != nil {
 			return false, err
 		}
-		return s.Attempt == a.N && k.cfg.Gone(ctx, w), nil
+		return k.cfg.Gone(ctx, w), nil
 	})
 	return err
 }
@@ -193,10 +244,7 @@ func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, sure f
 		return false, err
 	}
 	s := states[0]
-	if sure != nil {
-		if s.Status != task.Running {
-			return false, nil
-		}
+	if s.Status == task.Running { // otherwise the script removes what is left of the lease
 		yes, err := sure(s)
 		if err != nil || !yes {
 			return false, ignoreGone(err)

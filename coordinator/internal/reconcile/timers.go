@@ -29,6 +29,9 @@ type Timers struct {
 	wake   chan struct{}
 }
 
+// timerBatch is how many timers one read takes.
+const timerBatch = 256
+
 // longSleep bounds how long a timer that nobody announced may be late.
 const longSleep = 5 * time.Second
 
@@ -65,7 +68,10 @@ func (k *Timers) Run(ctx context.Context) error {
 			if !down {
 				k.log.Warn("timers can't be looked at", "error", err)
 			}
-			down, next = true, 200*time.Millisecond
+			down, next = true, min(next, time.Second)
+			if errors.Is(err, ledger.ErrUnavailable) {
+				next = 200 * time.Millisecond
+			}
 		case down:
 			down = false
 			k.log.Info("timers are looked at again")
@@ -74,24 +80,44 @@ func (k *Timers) Run(ctx context.Context) error {
 	}
 }
 
-// fire acts on everything due and returns how long to sleep.
+// fire acts on everything due and returns how long to sleep. A timer that can't
+// be acted on, or stays after the act, holds up no other: it is left for the next
+// time.
 func (k *Timers) fire(ctx context.Context) (time.Duration, error) {
+	var left map[ledger.Timer]bool // acted on, and possibly still there
+	var faults []error
 	for {
-		due, err := k.ledger.Timers(ctx, 256)
-		if err != nil || len(due) == 0 {
+		due, err := k.ledger.Timers(ctx, int64(timerBatch+len(left)))
+		if err != nil {
 			return longSleep, err
 		}
 		now, err := k.ledger.Now(ctx)
 		if err != nil {
 			return longSleep, err
 		}
+		acted, sleep := 0, longSleep
+		stay := map[ledger.Timer]bool{}
 		for _, t := range due {
 			if t.Due.After(now) {
-				return min(max(t.Due.Sub(now), time.Millisecond), longSleep), nil
+				sleep = min(max(t.Due.Sub(now), time.Millisecond), longSleep)
+				break
 			}
-			if err := k.act(ctx, t); err != nil {
+			if stay[t] = true; left[t] {
+				continue
+			}
+			acted++
+			switch err := k.act(ctx, t); {
+			case ledger.Fenced(err), errors.Is(err, ledger.ErrUnavailable), err != nil && ctx.Err() != nil:
 				return longSleep, err
+			case err != nil:
+				faults = append(faults, err)
 			}
+		}
+		if left = stay; acted == 0 {
+			if len(left) > 0 {
+				sleep = min(sleep, time.Second)
+			}
+			return sleep, errors.Join(faults...)
 		}
 	}
 }

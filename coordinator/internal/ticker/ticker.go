@@ -29,6 +29,7 @@ import (
 
 // Ledger is what the ticker reads and writes.
 type Ledger interface {
+	Now(ctx context.Context) (time.Time, error)
 	Flow(ctx context.Context, f ids.FlowID) (ledger.FlowState, error)
 	StartCycle(ctx context.Context, epoch ids.Epoch, s ledger.Start) (ledger.Started, error)
 	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error
@@ -48,6 +49,7 @@ type Config struct {
 	Starters int                                             // cycles started at once; 16 when 0
 	Started  func(f ids.FlowID, s ledger.Started, rev int64) // a cycle began; may be nil
 	Blocked  func() string                                   // why no cycle may start now; "" = they may; may be nil
+	Missing  func(f ids.FlowID)                              // the ledger has lost this flow; may be nil
 	Late     func(d time.Duration)                           // lateness of each started slot; may be nil
 	Now      func() time.Time                                // nil = time.Now
 }
@@ -61,6 +63,7 @@ type Ticker struct {
 	mu    sync.Mutex
 	heap  slots
 	flows map[ids.FlowID]*state
+	down  bool // the last call of the ledger failed, and that was told
 }
 
 type state struct {
@@ -202,7 +205,12 @@ func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
 		return err
 	case err != nil:
 		s.known = false
+		if !t.down {
+			t.down = true
+			t.cfg.Log.Warn("slots can't be looked at", "flow", f, "error", err)
+		}
 		t.schedule(f, s, t.cfg.Now().Add(200*time.Millisecond))
+		return nil
 	case s.again:
 		t.schedule(f, s, t.cfg.Now())
 	case next.IsZero():
@@ -211,6 +219,10 @@ func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
 		}
 	default:
 		t.schedule(f, s, next)
+	}
+	if t.down {
+		t.down = false
+		t.cfg.Log.Info("slots are looked at again")
 	}
 	return nil
 }
@@ -223,14 +235,57 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	last, err := t.lastSlot(ctx, f)
-	if errors.Is(err, ledger.ErrGone) { // not installed yet; installing it looks again
-		return time.Time{}, nil
+	if errors.Is(err, ledger.ErrGone) {
+		return t.missing(id), nil
 	}
 	if err != nil {
-		t.cfg.Log.Warn("flow can't be read", "flow", id, "error", err)
 		return time.Time{}, err
 	}
+	due, ahead, err := t.due(ctx, f, last)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, s := range due.Skipped {
+		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, s.From, s.To, s.Count, s.Reason)
+		switch {
+		case errors.Is(err, ledger.ErrGone):
+			return t.missing(id), nil
+		case errors.Is(err, ledger.ErrAccounted):
+			t.forget(id)
+			return t.cfg.Now(), nil
+		case err != nil:
+			return time.Time{}, err
+		}
+		if s.Reason != "paused" {
+			t.cfg.Log.Warn("slots skipped", "flow", id, "count", s.Count, "from", s.From.UTC(), "to", s.To.UTC(), "reason", s.Reason)
+		}
+		t.accounted(id, s.To)
+	}
+	if due.Start.IsZero() {
+		if due.Next.IsZero() {
+			return time.Time{}, nil
+		}
+		return due.Next.Add(ahead), nil
+	}
+	return t.start(ctx, f, due.Start, due.Next)
+}
+
+// due says what is to be done now. What will never start is accounted for good,
+// so where slots are to be skipped the ledger's clock decides if it is behind this
+// machine's: ahead is by how much.
+func (t *Ticker) due(ctx context.Context, f *registry.Flow, last time.Time) (due schedule.Due, ahead time.Duration, err error) {
 	now := t.cfg.Now()
+	if due = t.policy(f, last, now); len(due.Skipped) == 0 {
+		return due, 0, nil
+	}
+	clock, err := t.cfg.Ledger.Now(ctx)
+	if err != nil || !clock.Before(now) {
+		return due, 0, err
+	}
+	return t.policy(f, last, clock), now.Sub(clock), nil
+}
+
+func (t *Ticker) policy(f *registry.Flow, last, now time.Time) schedule.Due {
 	due := f.Schedule.Due(last, now, f.Record.Anchor)
 	switch {
 	case f.Paused:
@@ -240,24 +295,7 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 			due = withhold(due, why, false)
 		}
 	}
-	for _, s := range due.Skipped {
-		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, s.From, s.To, s.Count, s.Reason)
-		if errors.Is(err, ledger.ErrGone) {
-			return time.Time{}, nil
-		}
-		if err != nil {
-			t.cfg.Log.Warn("slots can't be accounted", "flow", id, "error", err)
-			return time.Time{}, err
-		}
-		if s.Reason != "paused" {
-			t.cfg.Log.Warn("slots skipped", "flow", id, "count", s.Count, "from", s.From.UTC(), "to", s.To.UTC(), "reason", s.Reason)
-		}
-		t.accounted(id, s.To)
-	}
-	if due.Start.IsZero() {
-		return due.Next, nil
-	}
-	return t.start(ctx, f, due.Start, due.Next)
+	return due
 }
 
 // withhold makes the slot that would start a skipped one, and gives the others
@@ -305,10 +343,17 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Ti
 		t.forget(id)
 		return t.cfg.Now().Add(100 * time.Millisecond), nil
 	}
-	if !ledger.Fenced(err) && ctx.Err() == nil {
-		t.cfg.Log.Warn("slot can't be started yet", "flow", id, "slot", slot.UTC(), "error", err)
-	}
 	return time.Time{}, err
+}
+
+// missing tells of a flow that the ledger does not have: it is not installed yet,
+// or was lost. Installing it looks again.
+func (t *Ticker) missing(f ids.FlowID) time.Time {
+	t.forget(f)
+	if t.cfg.Missing != nil {
+		t.cfg.Missing(f)
+	}
+	return time.Time{}
 }
 
 // SlotName is what a slot's occasion is made of.

@@ -80,7 +80,9 @@ func TestMisbehaviour(t *testing.T) {
 		"typed nil error": {returns(node.Result{}, typedNil), task.Panic, "handler panicked: runtime error"},
 		"panic":           {func(context.Context, *node.Input) (node.Result, error) { panic("oh") }, task.Panic, "handler panicked: oh"},
 		"panic nil":       {func(context.Context, *node.Input) (node.Result, error) { panic(nil) }, task.Panic, "nil"},
-		"index": {func(_ context.Context, in *node.Input) (node.Result, error) { return node.Result{}, []error{}[in.Attempt] },
+		"index": {func(_ context.Context, in *node.Input) (node.Result, error) {
+			return node.Result{}, []error{}[in.Attempt]
+		},
 			task.Panic, "index out of range"},
 		"nil map": {func(context.Context, *node.Input) (node.Result, error) {
 			var m map[string]any

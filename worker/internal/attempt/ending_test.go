@@ -108,9 +108,12 @@ func TestEnded(t *testing.T) {
 		"by an error": {wait(node.Result{}, context.Canceled), task.Failed, task.Abandoned, "ended early: the end"},
 		"by a panic": {func(ctx context.Context, _ *node.Input) (node.Result, error) { <-ctx.Done(); panic("oh") },
 			task.Failed, task.Abandoned, "ended early: the end"},
-		"what is finished is finished":    {wait(node.Outputs(map[string]any{"a": 1}), nil), task.Succeeded, "", ""},
+		"what is finished is finished":     {wait(node.Outputs(map[string]any{"a": 1}), nil), task.Succeeded, "", ""},
 		"a failure before is that failure": {returns(node.Result{}, node.Permanent(errors.New("boom"))), task.Failed, task.Permanent, "boom"},
-		"a hang": {func(context.Context, *node.Input) (node.Result, error) { <-time.After(time.Hour); return node.Result{}, nil },
+		"a hang": {func(context.Context, *node.Input) (node.Result, error) {
+			<-time.After(time.Hour)
+			return node.Result{}, nil
+		},
 			task.Failed, task.Abandoned, "ended early: the end"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,6 +125,7 @@ func TestEnded(t *testing.T) {
 				if (r.Class == task.Abandoned) != errors.Is(r.Cause, errEnd) || !r.Started {
 					t.Errorf("cause %v, started %v", r.Cause, r.Started)
 				}
+				<-time.After(2 * time.Hour) // the hanging one is gone
 			})
 		})
 	}
