@@ -7,7 +7,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X github.com/tradingflow/weather-station/shared/process.version=$(VERSION)
 FUZZTIME ?= 10s
 COMMANDS ?= ./coordinator/cmd/... ./worker/cmd/... ./deploy/dev/cmd/...
-BUILD := go build -trimpath -ldflags "$(LDFLAGS)" -o bin/
+# A clone of another user's has no version: git refuses to read it.
+VCS := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
+BUILD := go build $(VCS) -trimpath -ldflags "$(LDFLAGS)" -o bin/
 SERVERS := scripts/servers
 
 .DEFAULT_GOAL := help

@@ -3,8 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -13,298 +11,263 @@ import (
 	"github.com/tradingflow/weather-station/shared/plan"
 )
 
-// checker follows the journal record by record.
+// Ledger's names of what a flow may be in.
+const (
+	active   = "active"
+	paused   = "paused"
+	deleting = "deleting"
+)
+
+// checker follows the journal record by record. It remembers what runs, one
+// small record per flow, and the last ended cycles.
 type checker struct {
 	ctx    context.Context //nolint:containedctx // lives for one Run
 	src    Source
+	bounds Range
 	proof  Proof
+	found  []finding
 	epoch  ids.Epoch
-	slots  map[ids.FlowID]int64 // last slot accounted, ms
+	flows  map[ids.FlowID]*flow
 	cycles map[uuid.UUID]*cycle
-	ended  map[uuid.UUID]bool
+	ended  ended
+	plans  map[revision]*plan.Plan // nil = not kept
+	full   *cycle                  // every node is counted: its end has to be the next record
 }
 
-// cycle is what is known of one running cycle.
-type cycle struct {
-	flow    ids.FlowID
-	number  int64
-	partial bool // its start lies before the range
-	plan    *plan.Plan
-	nodes   map[ids.NodeID]*node
-	counted int
+// flow is what is known of one flow.
+type flow struct {
+	status string // active, paused, deleting; "" = not known
+	slot   int64  // last one accounted, ms
+	began  bool   // slot is known
+	grid   *grid
+	// first is the lowest number of a cycle that started in the range, 0 = none
+	// did: from it on every start has been seen. last is the newest one's.
+	first, last int64
+	forgotten   int64 // highest number of an ended cycle that is remembered no more
+	planned     int64 // cycles checked against a plan
+	doubtful    map[doubt]int64
 }
 
-type node struct {
-	attempt int
-	claim   string // token of the live claim, "" = none
-	tokens  int    // claims granted to different tokens
-	final   bool
+// doubt is what a finding depends on that may turn out to be another's.
+type doubt int
+
+const (
+	certain doubt = iota
+	byPlan        // the plan: the flow may have been removed and made again since
+	byGrid        // the grid: it may have changed during the audit
+)
+
+// finding is a violation that may yet be taken back.
+type finding struct {
+	Violation
+	doubt doubt
 }
 
-func newChecker(ctx context.Context, src Source) *checker {
-	return &checker{ctx: ctx, src: src, slots: map[ids.FlowID]int64{}, cycles: map[uuid.UUID]*cycle{}, ended: map[uuid.UUID]bool{},
-		proof: Proof{Checked: map[string]int64{}, Violations: []Violation{}}}
+type revision struct {
+	flow ids.FlowID
+	n    int64
+}
+
+// maxPlans bounds the plans kept; beyond it they are read again.
+const maxPlans = 4096
+
+func newChecker(ctx context.Context, src Source, bounds Range) *checker {
+	c := &checker{ctx: ctx, src: src, bounds: bounds, flows: map[ids.FlowID]*flow{}, cycles: map[uuid.UUID]*cycle{},
+		ended: newEnded(), plans: map[revision]*plan.Plan{}, proof: Proof{Checked: map[string]int64{}}}
+	for _, rule := range Rules() {
+		c.proof.Checked[rule] = 0
+	}
+	return c
 }
 
 func (c *checker) finish() Proof {
-	c.proof.Open = int64(len(c.cycles))
-	for _, x := range c.cycles {
-		if x.partial {
-			c.proof.Open--
+	if c.full != nil && c.bounds.To.IsZero() { // a bound may cut a step in two
+		c.unended(c.full)
+	}
+	for id, f := range c.flows {
+		if f.doubtful[byGrid] > 0 && f.grid.changed(c.src, id) {
+			c.retract(id, byGrid)
 		}
+	}
+	for _, x := range c.cycles {
+		if !x.partial {
+			c.proof.Open++
+		}
+	}
+	c.proof.Violations = make([]Violation, len(c.found))
+	for i, f := range c.found {
+		c.proof.Violations[i] = f.Violation
 	}
 	c.proof.Clean = c.proof.Broken == 0
 	return c.proof
 }
 
+func (c *checker) flow(id ids.FlowID) *flow {
+	f := c.flows[id]
+	if f == nil {
+		f = &flow{doubtful: map[doubt]int64{}}
+		c.flows[id] = f
+	}
+	return f
+}
+
 func (c *checker) breaks(rule string, r ledger.Record, format string, args ...any) {
+	c.note(rule, r, certain, format, args...)
+}
+
+func (c *checker) note(rule string, r ledger.Record, d doubt, format string, args ...any) {
 	c.proof.Broken++
-	if len(c.proof.Violations) < MaxViolations {
-		c.proof.Violations = append(c.proof.Violations, Violation{Rule: rule, Record: r.ID, At: r.At, Flow: r.Flow, Cycle: r.Cycle, Node: r.Node,
-			Message: fmt.Sprintf(format, args...)})
+	c.flow(r.Flow).doubtful[d]++
+	if len(c.found) < MaxViolations {
+		c.found = append(c.found, finding{Violation{Rule: rule, Record: r.ID, At: r.At, Flow: r.Flow, Cycle: r.Cycle, Node: r.Node,
+			Message: fmt.Sprintf(format, args...)}, d})
 	}
 }
 
+// retract takes back what was found of a flow under a doubt.
+func (c *checker) retract(id ids.FlowID, d doubt) {
+	f := c.flow(id)
+	c.proof.Broken -= f.doubtful[d]
+	f.doubtful[d] = 0
+	kept := c.found[:0]
+	for _, x := range c.found {
+		if x.Flow != id || x.doubt != d {
+			kept = append(kept, x)
+		}
+	}
+	c.found = kept
+}
+
+// record applies one record of the journal.
 func (c *checker) record(r ledger.Record) error {
 	if c.proof.Records == 0 {
 		c.proof.First = r.ID
 	}
 	c.proof.Records++
 	c.proof.Last = r.ID
-	if r.Epoch > 0 {
-		c.proof.Checked[Epochs]++
-		if r.Epoch < c.epoch {
-			c.breaks(Epochs, r, "%s carries epoch %d after %d was seen", r.Op, r.Epoch, c.epoch)
+	c.epochs(r)
+	if x := c.full; x != nil {
+		c.full = nil
+		if r.Op != "cycle_end" || r.UUID != x.uuid {
+			c.unended(x)
 		}
-		c.epoch = max(c.epoch, r.Epoch)
 	}
 	switch r.Op {
-	case "flow_purged":
-		delete(c.slots, r.Flow)
-		return nil
+	case "flow_activated", "flow_paused", "flow_resumed", "flow_deleted", "flow_purged":
+		c.flowChanged(r)
 	case "slot_skipped":
 		c.skipped(r)
-		return nil
 	case "cycle_start":
 		return c.started(r)
-	case "cycle_removed":
-		delete(c.cycles, r.UUID)
-		return nil
-	case "takeover", "flow_activated", "flow_paused", "flow_resumed", "flow_deleted":
-		return nil
+	case "cycle_cancel", "cycle_end", "cycle_removed":
+		c.cycleChanged(r)
+	case "dispatch", "lost":
+		c.late(r)
+	case "ready", "held", "declined", "claim", "suspect", "retry_later", "expire", "outcome", "repair":
+		if x := c.cycle(r); x != nil {
+			c.node(x, r)
+		}
 	}
-	if c.ended[r.UUID] && r.Op != "dispatch" && r.Op != "lost" {
-		c.breaks(Ends, r, "%s after the cycle had ended", r.Op)
-		return nil
+	return nil // what a newer version adds is not judged
+}
+
+// epochs checks that no leader's write comes after one of a later leader.
+func (c *checker) epochs(r ledger.Record) {
+	if r.Epoch == 0 {
+		if leaderOnly(r) {
+			c.proof.Checked[Epochs]++
+			c.breaks(Epochs, r, "%s is the leader's alone and carries no epoch", r.Op)
+		}
+		return
 	}
-	x := c.cycle(r)
+	c.proof.Checked[Epochs]++
+	if r.Epoch < c.epoch {
+		c.breaks(Epochs, r, "%s carries epoch %d after epoch %d was seen", r.Op, r.Epoch, c.epoch)
+	}
+	c.epoch = max(c.epoch, r.Epoch)
+}
+
+// leaderOnly names the records that no one but a leader may cause.
+func leaderOnly(r ledger.Record) bool {
 	switch r.Op {
+	case "takeover", "dispatch", "expire", "slot_skipped", "repair", "cycle_removed", "flow_purged":
+		return true
+	case "cycle_start":
+		return !manual(r)
+	case "cycle_cancel":
+		return r.Detail == "timeout"
 	case "ready":
-		c.ready(x, r)
-	case "claim":
-		c.claimed(x, r)
-	case "retry_later", "expire":
-		c.unclaimed(x, r)
+		return r.Detail == "retry" || r.Detail == "lost" || r.Detail == "mended"
 	case "outcome":
-		c.outcome(x, r)
-	case "cycle_end":
-		c.end(x, r)
+		return r.Token == "" // skipped or swept
 	}
-	return nil
+	return false
 }
 
-// cycle returns what is known of a record's cycle, which may have begun before
-// the range.
-func (c *checker) cycle(r ledger.Record) *cycle {
-	x := c.cycles[r.UUID]
-	if x == nil {
-		x = &cycle{flow: r.Flow, number: r.Cycle, partial: true, nodes: map[ids.NodeID]*node{}}
-		c.cycles[r.UUID] = x
-		if !c.ended[r.UUID] {
-			c.proof.Partial++
-		}
-	}
-	return x
-}
-
-func (x *cycle) node(id ids.NodeID) *node {
-	n := x.nodes[id]
-	if n == nil {
-		n = &node{}
-		x.nodes[id] = n
-	}
-	return n
-}
-
-// skipped reads "first last count reason".
-func (c *checker) skipped(r ledger.Record) {
-	parts := strings.Fields(r.Detail)
-	if len(parts) != 4 {
-		c.breaks(Slots, r, "detail %q can't be read", r.Detail)
-		return
-	}
-	first, err1 := strconv.ParseInt(parts[0], 10, 64)
-	last, err2 := strconv.ParseInt(parts[1], 10, 64)
-	count, err3 := strconv.ParseInt(parts[2], 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil || last < first || count < 1 {
-		c.breaks(Slots, r, "detail %q makes no sense", r.Detail)
-		return
-	}
-	c.slot(r, first, last, count)
-}
-
-func (c *checker) slot(r ledger.Record, first, last, count int64) {
-	c.proof.Checked[Slots] += count
-	before, known := c.slots[r.Flow]
-	if known && first <= before {
-		c.breaks(Slots, r, "slot %d is accounted after slot %d was", first, before)
-	}
-	c.onGrid(r, before, known, first, last, count)
-	c.slots[r.Flow] = max(before, last)
-}
-
-// onGrid checks that a run of slots lies on the flow's present grid and leaves
-// no gap to the slot before it. Slots from before the grid began are of another
-// schedule.
-func (c *checker) onGrid(r ledger.Record, before int64, known bool, first, last, count int64) {
-	anchor, interval, ok := c.src.Grid(r.Flow)
-	begin, step := anchor.UnixMilli(), interval.Milliseconds()
-	if !ok || step <= 0 || first < begin {
-		return
-	}
-	if (first-begin)%step != 0 || (last-begin)%step != 0 || (last-first)/step+1 != count {
-		c.breaks(Slots, r, "slots %d to %d (%d) do not lie on the grid of %s from %s", first, last, count, interval, anchor.UTC())
-		return
-	}
+// flowChanged follows what was done to a flow.
+func (c *checker) flowChanged(r ledger.Record) {
+	f := c.flow(r.Flow)
+	c.proof.Checked[Holds]++
+	next := map[string]string{"flow_paused": paused, "flow_resumed": active, "flow_deleted": deleting}[r.Op]
 	switch {
-	case known && before >= begin && first != before+step:
-		c.breaks(Slots, r, "slot %d follows slot %d: %d slots are not accounted", first, before, (first-before)/step-1)
-	case known && before < begin && first != begin:
-		c.breaks(Slots, r, "the grid begins at slot %d, the first accounted is %d", begin, first)
+	case r.Op == "flow_purged":
+		if f.status == active || f.status == paused {
+			c.breaks(Holds, r, "the flow is removed without being deleted")
+		}
+		c.purged(r, f)
+		return
+	case f.status == deleting:
+		c.breaks(Holds, r, "%s while the flow is being deleted", r.Op)
+	case next != "" && next == f.status:
+		c.breaks(Holds, r, "%s while it was %s already", r.Op, f.status)
+	}
+	if next != "" {
+		f.status = next
 	}
 }
 
-// started reads "slot revision", or "manual revision".
-func (c *checker) started(r ledger.Record) error {
-	what, rev, ok := strings.Cut(r.Detail, " ")
-	revision, err := strconv.ParseInt(rev, 10, 64)
-	if !ok || err != nil {
-		c.breaks(Slots, r, "detail %q can't be read", r.Detail)
-		return nil
-	}
-	if what != "manual" {
-		slot, err := strconv.ParseInt(what, 10, 64)
-		if err != nil {
-			c.breaks(Slots, r, "detail %q can't be read", r.Detail)
-			return nil
+// purged forgets a removed flow; one made again under the same id is another.
+func (c *checker) purged(r ledger.Record, f *flow) {
+	for id, x := range c.cycles {
+		if x.flow == r.Flow {
+			c.breaks(Ends, r, "the flow is removed, and its cycle %d was neither ended nor removed", x.number)
+			delete(c.cycles, id)
 		}
-		c.slot(r, slot, slot, 1)
 	}
-	if c.cycles[r.UUID] != nil || c.ended[r.UUID] {
-		c.breaks(Ends, r, "cycle started a second time")
+	c.disown(r.Flow)
+	f.status, f.began, f.first, f.last, f.forgotten = "", false, 1, 0, 0
+	if f.grid != nil {
+		f.grid.entered = false
 	}
-	p, err := c.src.Plan(c.ctx, r.Flow, revision)
+}
+
+// disown takes back what the plans of a flow have shown so far: they were read
+// after the flow was removed, so they are those of a later one.
+func (c *checker) disown(id ids.FlowID) {
+	f := c.flow(id)
+	c.retract(id, byPlan)
+	c.proof.Unplanned += f.planned
+	f.planned = 0
+	for k := range c.plans {
+		if k.flow == id {
+			delete(c.plans, k)
+		}
+	}
+}
+
+// plan returns a revision's plan, or nil.
+func (c *checker) plan(id ids.FlowID, n int64) (*plan.Plan, error) {
+	k := revision{id, n}
+	if p, known := c.plans[k]; known {
+		return p, nil
+	}
+	p, err := c.src.Plan(c.ctx, id, n)
 	if err != nil {
-		return fmt.Errorf("audit: plan of %s revision %d: %w", r.Flow, revision, err)
+		return nil, fmt.Errorf("audit: plan of %s revision %d: %w", id, n, err)
 	}
-	if p == nil {
-		c.proof.Unplanned++
+	if len(c.plans) >= maxPlans {
+		clear(c.plans)
 	}
-	c.cycles[r.UUID] = &cycle{flow: r.Flow, number: r.Cycle, plan: p, nodes: map[ids.NodeID]*node{}}
-	return nil
-}
-
-func (c *checker) ready(x *cycle, r ledger.Record) {
-	n := x.node(r.Node)
-	if n.final {
-		c.breaks(Outcomes, r, "ready again after it was counted")
-	}
-	if r.N > n.attempt { // handed back, lost, or a retry: the claim before it is over
-		n.claim = ""
-	}
-	n.attempt = max(n.attempt, r.N)
-	if x.plan == nil || x.partial || r.N != 1 {
-		return
-	}
-	p := x.plan.Node(r.Node)
-	if p == nil {
-		c.breaks(Inputs, r, "the plan has no such node")
-		return
-	}
-	c.proof.Checked[Inputs]++
-	for _, in := range p.Inputs {
-		if !x.node(in.Source).final {
-			c.breaks(Inputs, r, "ready before its input %s was counted", in.Source)
-			return
-		}
-	}
-}
-
-func (c *checker) claimed(x *cycle, r ledger.Record) {
-	n := x.node(r.Node)
-	c.proof.Checked[Claims]++
-	again := strings.HasPrefix(r.Detail, "again") // by the same token, after Redis had forgotten it
-	switch {
-	case n.final:
-		c.breaks(Outcomes, r, "claimed after it was counted")
-	case n.claim != "" && n.claim != r.Token:
-		c.breaks(Claims, r, "claimed by %s while %s held it", r.Token, n.claim)
-	case !x.partial && n.attempt != r.N:
-		c.breaks(Claims, r, "attempt %d is claimed, attempt %d is due", r.N, n.attempt)
-	}
-	if n.claim != r.Token && !again {
-		n.tokens++
-	}
-	n.claim = r.Token
-	if x.plan == nil {
-		return
-	}
-	if p := x.plan.Node(r.Node); p != nil && p.Delivery == plan.AtMostOnce {
-		c.proof.Checked[Once]++
-		if n.tokens > 1 {
-			c.breaks(Once, r, "an at-most-once node is claimed %d times", n.tokens)
-		}
-	}
-}
-
-// unclaimed ends a claim: its attempt failed, or the leader revoked it.
-func (c *checker) unclaimed(x *cycle, r ledger.Record) {
-	n := x.node(r.Node)
-	c.proof.Checked[Claims]++
-	if n.claim != "" && n.claim != r.Token {
-		c.breaks(Claims, r, "%s names %s, the claim is held by %s", r.Op, r.Token, n.claim)
-	}
-	n.claim = ""
-}
-
-func (c *checker) outcome(x *cycle, r ledger.Record) {
-	n := x.node(r.Node)
-	c.proof.Checked[Outcomes]++
-	if n.final {
-		c.breaks(Outcomes, r, "counted a second time: %s", r.Detail)
-		return
-	}
-	if n.claim != "" && r.Token != "" && n.claim != r.Token {
-		c.breaks(Claims, r, "counted under %s, the claim is held by %s", r.Token, n.claim)
-	}
-	n.final, n.claim = true, ""
-	x.counted++
-}
-
-func (c *checker) end(x *cycle, r ledger.Record) {
-	delete(c.cycles, r.UUID)
-	c.ended[r.UUID] = true
-	c.proof.Checked[Ends]++
-	if x.partial {
-		return
-	}
-	c.proof.Cycles++
-	for id, n := range x.nodes {
-		if n.claim != "" {
-			c.breaks(Ends, r, "ended while %s was running", id)
-		}
-	}
-	if x.plan != nil && x.counted != len(x.plan.Nodes) {
-		c.breaks(Ends, r, "ended with %d outcomes for %d nodes", x.counted, len(x.plan.Nodes))
-	}
+	c.plans[k] = p
+	return p, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if cfg.JournalMax <= 0 {
 		cfg.JournalMax = 200_000
 	}
+	quieten()
 	scripts, err := loadScripts()
 	if err != nil {
 		return nil, err
@@ -89,6 +91,15 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	}
 	return l, nil
 }
+
+// quiet drops what the client library would print by itself: every error also
+// comes back from the call, whose maker logs it.
+type quiet struct{}
+
+// Printf is for the client library.
+func (quiet) Printf(context.Context, string, ...any) {}
+
+var quieten = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
 
 // Close gives the connections up.
 func (l *Ledger) Close() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -235,6 +236,19 @@ func (l *Ledger) ReleaseHeld(ctx context.Context, epoch ids.Epoch, waitsFor, ent
 			return offered, nil
 		}
 	}
+}
+
+// PruneHold forgets a reason that no offer waits for any more.
+func (l *Ledger) PruneHold(ctx context.Context, epoch ids.Epoch, waitsFor string) error {
+	_, err := l.call(ctx, "release_held", epoch, waitsFor, 0, "")
+	return err
+}
+
+// HeldFlow returns the flow whose pause a hold waits for; false for another
+// reason.
+func HeldFlow(waitsFor string) (ids.FlowID, bool) {
+	f, ok := strings.CutPrefix(waitsFor, "flow:")
+	return ids.FlowID(f), ok
 }
 
 // ReleaseFlow is ReleaseHeld for a resumed flow.

@@ -198,6 +198,13 @@ func (l *Ledger) MendCounts(ctx context.Context, epoch ids.Epoch, c ActiveCycle,
 	return mended, nil
 }
 
+// MendFlow counts a flow's open cycles anew, if the count is still seen, and
+// lists again those that Active lacks. It reports whether it mended.
+func (l *Ledger) MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen int64) (bool, error) {
+	r, err := l.call(ctx, "mend_flow", epoch, string(f), seen)
+	return err == nil && r.code() == 1, err
+}
+
 // Posted tells what stands in the outbox.
 type Posted struct {
 	attempts map[string]bool

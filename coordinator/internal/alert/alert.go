@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -72,15 +73,18 @@ func (a *Alerter) Raise(x Alert) {
 	}
 }
 
-// Run posts queued alerts until ctx ends; what is queued by then gets one try.
+// Run posts queued alerts until ctx ends; what is queued or on its way by then
+// has 5 seconds in all.
 func (a *Alerter) Run(ctx context.Context) error {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cancel) })
+	defer stop()
 	for {
 		select {
 		case x := <-a.queue:
-			a.send(ctx, x)
+			a.send(last, x)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
 			for {
 				select {
 				case x := <-a.queue:
@@ -92,6 +96,9 @@ func (a *Alerter) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// farewell is how long alerts are sent after the end.
+const farewell = 5 * time.Second
 
 func (a *Alerter) send(ctx context.Context, x Alert) {
 	body, err := json.Marshal(x)
@@ -120,11 +127,15 @@ func (a *Alerter) send(ctx context.Context, x Alert) {
 func (a *Alerter) post(ctx context.Context, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.cfg.Webhook, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
+		return errors.New("the webhook's address can't be used")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := a.cfg.Client.Do(req)
 	if err != nil {
+		var whole *url.Error // its text holds the address, and with it what lets one in
+		if errors.As(err, &whole) {
+			err = whole.Err
+		}
 		return fmt.Errorf("post: %w", err)
 	}
 	if err := resp.Body.Close(); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
+	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -31,7 +32,7 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 			return err
 		}
 		out, err = c.cfg.Ledger.StartCycle(ctx, 0, ledger.Start{
-			Plan: f.Plan, TriggerKey: key, Occasion: ids.Occasion(f.Record.UID, "trigger|"+key),
+			Plan: f.Plan, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Record.UID, key),
 			Overlap: f.Document.Overlap == schedule.OverlapAllow,
 		})
 		if errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrGone) {

@@ -36,7 +36,7 @@ func (c *Control) records(ctx context.Context, id ids.FlowID, n int64) (records,
 	if r.cycle, err = c.cfg.Ledger.Cycle(ctx, id, n); err != nil {
 		return r, translate(err, cycleName(id, n))
 	}
-	r.plan, err = c.cfg.Plans.Revision(ctx, id, r.cycle.Revision)
+	r.plan, err = c.cfg.Plans.Of(ctx, r.cycle)
 	if err != nil && !errors.Is(err, ledger.ErrGone) {
 		return r, translate(err, cycleName(id, n))
 	}

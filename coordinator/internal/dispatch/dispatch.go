@@ -81,6 +81,7 @@ type Config struct {
 type offer struct {
 	entry   ledger.Entry
 	receipt *taskqueue.Receipt
+	until   time.Time // when the wait for the receipt ends
 }
 
 // Run dispatches until ctx ends or the epoch is fenced, which it returns.
@@ -153,7 +154,7 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 		d.Log.Info("tasks are published again")
 	}
 	select {
-	case d.open <- offer{e, receipt}:
+	case d.open <- offer{e, receipt, time.Now().Add(receiptPatience)}:
 	case <-ctx.Done():
 	}
 	return nil
@@ -181,7 +182,7 @@ func (d *dispatcher) settle(ctx context.Context) error {
 			}
 			o = &next
 		}
-		if !d.await(ctx, o.receipt) {
+		if !d.await(ctx, o.receipt, o.until) {
 			return nil
 		}
 		var confirmed []ledger.Entry
@@ -214,11 +215,11 @@ func (d *dispatcher) settle(ctx context.Context) error {
 
 // await waits until the receipt is there or patience is at its end; false when
 // ctx ended.
-func (d *dispatcher) await(ctx context.Context, r *taskqueue.Receipt) bool {
+func (d *dispatcher) await(ctx context.Context, r *taskqueue.Receipt, until time.Time) bool {
 	if isDone(r) {
 		return true
 	}
-	patience := time.NewTimer(receiptPatience)
+	patience := time.NewTimer(time.Until(until))
 	defer patience.Stop()
 	select {
 	case <-r.Done():

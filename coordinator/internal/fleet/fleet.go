@@ -22,19 +22,23 @@ type Ledger interface {
 	Workers(ctx context.Context) ([]ledger.Worker, error)
 	Holds(ctx context.Context) ([]string, error)
 	ReleaseHeld(ctx context.Context, epoch ids.Epoch, waitsFor, entryID string) (int64, error)
+	PruneHold(ctx context.Context, epoch ids.Epoch, waitsFor string) error
 }
 
 // Fleet is safe for concurrent use.
 type Fleet struct {
 	ledger Ledger
+	paused func(f ids.FlowID) bool
 	log    hclog.Logger
 
 	mu      sync.RWMutex
 	workers []ledger.Worker
 }
 
-// New makes a fleet of no workers.
-func New(l Ledger, log hclog.Logger) *Fleet { return &Fleet{ledger: l, log: log} }
+// New makes a fleet of no workers. paused tells whether a flow is held.
+func New(l Ledger, paused func(f ids.FlowID) bool, log hclog.Logger) *Fleet {
+	return &Fleet{ledger: l, paused: paused, log: log}
+}
 
 // Carries reports whether a node of that type can be offered to a pool: every
 // worker carries the built-in types, others must be advertised by a live one.
@@ -90,8 +94,10 @@ func (f *Fleet) step(ctx context.Context, epoch ids.Epoch) error {
 		return err
 	}
 	for _, h := range holds {
-		pool, nodeType, ok := parseHold(h)
-		if !ok || !f.Carries(pool, nodeType) {
+		if !f.over(h) {
+			if err := f.ledger.PruneHold(ctx, epoch, h); err != nil {
+				return err
+			}
 			continue
 		}
 		n, err := f.ledger.ReleaseHeld(ctx, epoch, h, "")
@@ -99,10 +105,19 @@ func (f *Fleet) step(ctx context.Context, epoch ids.Epoch) error {
 			return err
 		}
 		if n > 0 {
-			f.log.Info("nodes that waited for a worker are offered", "type", nodeType, "pool", pool, "count", n)
+			f.log.Info("nodes that were held are offered", "waited_for", h, "count", n)
 		}
 	}
 	return nil
+}
+
+// over reports whether what a hold waits for has come.
+func (f *Fleet) over(hold string) bool {
+	if flow, ok := ledger.HeldFlow(hold); ok {
+		return !f.paused(flow)
+	}
+	pool, nodeType, ok := parseHold(hold)
+	return ok && f.Carries(pool, nodeType)
 }
 
 func parseHold(h string) (pool, nodeType string, ok bool) {

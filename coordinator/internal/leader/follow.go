@@ -49,14 +49,52 @@ func (r *reign) follow(ctx context.Context) error {
 	}
 }
 
+// paused reports whether a flow is held.
+func (r *reign) paused(f ids.FlowID) bool {
+	flow := r.Registry.Get(f)
+	return flow != nil && flow.Paused
+}
+
+// countActive compares each flow's count of open cycles with the cycles that are
+// listed as open: a count that is too high would skip every later slot.
+func (r *reign) countActive(ctx context.Context, states map[ids.FlowID]ledger.FlowState) error {
+	active, err := r.Ledger.Active(ctx)
+	if err != nil {
+		return err
+	}
+	open := map[ids.FlowID]int64{}
+	for _, c := range active {
+		open[c.Flow]++
+	}
+	for f, s := range states {
+		if s.Active == open[f] {
+			continue
+		}
+		mended, err := r.Ledger.MendFlow(ctx, r.epoch, f, s.Active)
+		if err != nil {
+			return err
+		}
+		if mended {
+			r.log.Warn("repaired", "kind", "active", "flow", f)
+			if r.Metrics.Mended != nil {
+				r.Metrics.Mended("active")
+			}
+		}
+	}
+	return nil
+}
+
 // all mirrors every flow, repeating until Redis takes it, and returns those to
 // try again later.
 func (r *reign) all(ctx context.Context) []ids.FlowID {
 	for told := false; ; told = true {
-		slots, later, err := r.mirror.All(ctx)
+		found, later, err := r.mirror.All(ctx)
 		if err == nil {
-			for f, last := range slots {
-				r.ticker.Know(f, last)
+			err = r.countActive(ctx, found)
+		}
+		if err == nil {
+			for f, s := range found {
+				r.ticker.Know(f, s.LastSlot)
 				r.retention.Tidy(f)
 			}
 			return later

@@ -154,7 +154,7 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
-	r.fleet = fleet.New(cfg.Ledger, log)
+	r.fleet = fleet.New(cfg.Ledger, r.paused, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(cfg.Ledger, epoch, log)
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,

@@ -8,13 +8,14 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/alert"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/task"
 )
 
 // started hears of a cycle that a slot began.
-func (r *reign) started(f ids.FlowID, s ledger.Started, revision int64) {
-	r.Plans.Learn(f, s.UUID, revision)
-	r.log.Debug("cycle started", "flow", f, "cycle", s.Cycle)
+func (r *reign) started(p *plan.Plan, s ledger.Started) {
+	r.Plans.Learn(p, s.UUID)
+	r.log.Debug("cycle started", "flow", p.Flow, "cycle", s.Cycle)
 	if r.Metrics.Started != nil {
 		r.Metrics.Started()
 	}
@@ -72,5 +73,6 @@ func (r *reign) purge(ctx context.Context, e ledger.Entry) error {
 		return err
 	}
 	r.log.Info("flow removed", "flow", e.Flow)
+	r.Registry.Refresh(e.Flow) // registered again meanwhile, it is mirrored now
 	return nil
 }

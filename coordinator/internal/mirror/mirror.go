@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -59,10 +58,10 @@ func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
 	})
 }
 
-// All makes the ledger equal to the registry. It returns each flow's last
-// accounted slot, and the flows that can't be installed yet because an earlier
+// All makes the ledger equal to the registry. It returns the states of the flows
+// as they were found, zero for those the ledger did not know, and the flows that can't be installed yet because an earlier
 // flow of their id is being removed.
-func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]time.Time, []ids.FlowID, error) {
+func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]ledger.FlowState, []ids.FlowID, error) {
 	names, err := m.ledger.FlowIDs(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -84,7 +83,7 @@ func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]time.Time, []ids.FlowI
 	if err != nil {
 		return nil, nil, err
 	}
-	slots := make(map[ids.FlowID]time.Time, len(flows))
+	found := make(map[ids.FlowID]ledger.FlowState, len(flows))
 	var later []ids.FlowID
 	for _, f := range flows {
 		s, known := states[f.Record.Flow]
@@ -94,11 +93,14 @@ func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]time.Time, []ids.FlowI
 				later = append(later, f.Record.Flow)
 				continue
 			}
-			return slots, later, fmt.Errorf("install %s: %w", f.Record.Flow, err)
+			return found, later, fmt.Errorf("install %s: %w", f.Record.Flow, err)
 		}
-		slots[f.Record.Flow] = s.LastSlot
+		if s.UID != f.Record.UID { // of an earlier flow by that id
+			s = ledger.FlowState{}
+		}
+		found[f.Record.Flow] = s
 	}
-	return slots, later, nil
+	return found, later, nil
 }
 
 // One makes the ledger's copy of one flow equal to the registry's.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -30,7 +31,7 @@ const (
 type revision struct {
 	flow ids.FlowID
 	n    int64
-	uid  uuid.UUID
+	uid  uuid.UUID // of the flow's incarnation
 }
 
 type cycle struct {
@@ -38,29 +39,56 @@ type cycle struct {
 	uuid uuid.UUID
 }
 
+// Registry knows the current revisions.
+type Registry interface {
+	Get(id ids.FlowID) *registry.Flow
+}
+
 // Cache is safe for concurrent use.
 type Cache struct {
 	ledger   Ledger
-	registry *registry.Registry
+	registry Registry
 
 	mu     sync.Mutex
 	old    map[revision]*plan.Plan
-	cycles map[cycle]int64 // revision a cycle runs
+	cycles map[cycle]revision // what a cycle runs
+}
+
+// SlotOccasion is what the cycle of a slot is made of.
+func SlotOccasion(flow uuid.UUID, slot time.Time) uuid.UUID {
+	return ids.Occasion(flow, "slot|"+slot.UTC().Format(time.RFC3339Nano))
+}
+
+// TriggerOccasion is what the cycle of a trigger is made of.
+func TriggerOccasion(flow uuid.UUID, key string) uuid.UUID {
+	return ids.Occasion(flow, "trigger|"+key)
+}
+
+// owns reports whether a cycle is of the flow's incarnation that a plan is of: a
+// flow that was deleted and made again numbers its revisions from 1 anew.
+func owns(p *plan.Plan, c ledger.CycleState) bool {
+	if p.Revision != c.Revision {
+		return false
+	}
+	if c.Trigger == "slot" {
+		return SlotOccasion(p.UID, c.Slot) == c.Occasion
+	}
+	return TriggerOccasion(p.UID, c.Raw["trigger_key"]) == c.Occasion
 }
 
 // New makes an empty cache.
-func New(l Ledger, r *registry.Registry) *Cache {
-	return &Cache{ledger: l, registry: r, old: map[revision]*plan.Plan{}, cycles: map[cycle]int64{}}
+func New(l Ledger, r Registry) *Cache {
+	return &Cache{ledger: l, registry: r, old: map[revision]*plan.Plan{}, cycles: map[cycle]revision{}}
 }
 
 // Learn notes the revision that a cycle runs, so that OfCycle need not ask.
-func (c *Cache) Learn(f ids.FlowID, id uuid.UUID, rev int64) {
+func (c *Cache) Learn(p *plan.Plan, id uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.cycles) >= maxCycles {
 		clear(c.cycles)
 	}
-	c.cycles[cycle{f, id}] = rev
+	c.cycles[cycle{p.Flow, id}] = revision{p.Flow, p.Revision, p.UID}
 }
 
 // Forget drops an ended cycle.
@@ -75,46 +103,55 @@ func (c *Cache) Forget(f ids.FlowID, id uuid.UUID) {
 func (c *Cache) OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error) {
 	c.mu.Lock()
 	rev, known := c.cycles[cycle{a.Flow, a.UUID}]
+	p := c.old[rev]
 	c.mu.Unlock()
-	if !known {
-		s, err := c.ledger.Cycle(ctx, a.Flow, a.Cycle)
-		if err != nil {
-			return nil, err
-		}
-		if s.UUID != a.UUID {
-			return nil, fmt.Errorf("cycle %s/%d: %w", a.Flow, a.Cycle, ledger.ErrGone)
-		}
-		rev = s.Revision
-		c.Learn(a.Flow, a.UUID, rev)
-	}
-	return c.Revision(ctx, a.Flow, rev)
-}
-
-// Revision returns a revision's plan. ledger.ErrGone when there is none.
-func (c *Cache) Revision(ctx context.Context, f ids.FlowID, rev int64) (*plan.Plan, error) {
-	var uid uuid.UUID
-	if now := c.registry.Get(f); now != nil {
-		if now.Record.Revision == rev {
+	if known {
+		if now := c.registry.Get(a.Flow); now != nil && now.Plan.Revision == rev.n && now.Plan.UID == rev.uid {
 			return now.Plan, nil
 		}
-		uid = now.Record.UID
+		if p != nil {
+			return p, nil
+		}
 	}
-	key := revision{f, rev, uid}
-	c.mu.Lock()
-	p := c.old[key]
-	c.mu.Unlock()
-	if p != nil {
-		return p, nil
-	}
-	p, err := c.ledger.ReadPlan(ctx, f, rev)
+	s, err := c.ledger.Cycle(ctx, a.Flow, a.Cycle)
 	if err != nil {
 		return nil, err
+	}
+	if s.UUID != a.UUID {
+		return nil, fmt.Errorf("cycle %s/%d: %w", a.Flow, a.Cycle, ledger.ErrGone)
+	}
+	if p, err = c.Of(ctx, s); err == nil {
+		c.Learn(p, a.UUID)
+	}
+	return p, err
+}
+
+// Of returns the plan that a cycle runs or ran. ledger.ErrGone when there is
+// none (any more).
+func (c *Cache) Of(ctx context.Context, s ledger.CycleState) (*plan.Plan, error) {
+	if now := c.registry.Get(s.Flow); now != nil && owns(now.Plan, s) {
+		return now.Plan, nil
+	}
+	c.mu.Lock()
+	for key, p := range c.old {
+		if key.flow == s.Flow && owns(p, s) {
+			c.mu.Unlock()
+			return p, nil
+		}
+	}
+	c.mu.Unlock()
+	p, err := c.ledger.ReadPlan(ctx, s.Flow, s.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if !owns(p, s) {
+		return nil, fmt.Errorf("plan of %s/%d: the flow was made anew: %w", s.Flow, s.Cycle, ledger.ErrGone)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.old) >= maxRevisions {
 		clear(c.old)
 	}
-	c.old[key] = p
+	c.old[revision{s.Flow, s.Revision, p.UID}] = p
 	return p, nil
 }

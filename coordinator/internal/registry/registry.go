@@ -43,11 +43,21 @@ func Build(r catalog.Record) (*Flow, error) {
 	return &Flow{Record: r, Document: doc, Plan: doc.Compile(r.UID, r.Revision).Seal(), Schedule: sched}, nil
 }
 
+// Catalog is what the registry follows.
+type Catalog interface {
+	Get(flow ids.FlowID) (catalog.Record, bool)
+	PausedSince(flow ids.FlowID) (time.Time, bool)
+	Subscribe() *catalog.Subscription
+	Synced() <-chan struct{}
+}
+
 // Registry is safe for concurrent use.
 type Registry struct {
-	catalog *catalog.Catalog
+	catalog Catalog
 	log     hclog.Logger
 	ready   chan struct{}
+
+	building sync.Mutex // one Refresh after another, so that none puts an older state back
 
 	mu    sync.RWMutex
 	flows map[ids.FlowID]*Flow
@@ -55,7 +65,7 @@ type Registry struct {
 }
 
 // New makes an empty registry over a catalog.
-func New(c *catalog.Catalog, log hclog.Logger) *Registry {
+func New(c Catalog, log hclog.Logger) *Registry {
 	return &Registry{catalog: c, log: log, ready: make(chan struct{}), flows: map[ids.FlowID]*Flow{}, subs: map[*Subscription]struct{}{}}
 }
 
@@ -91,6 +101,8 @@ func (r *Registry) take(changed []ids.FlowID) {
 
 // Refresh takes over what the catalog knows of a flow now.
 func (r *Registry) Refresh(id ids.FlowID) {
+	r.building.Lock()
+	defer r.building.Unlock()
 	rec, known := r.catalog.Get(id)
 	r.mu.RLock()
 	old := r.flows[id]

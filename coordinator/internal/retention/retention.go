@@ -28,6 +28,7 @@ const (
 
 // Ledger is what retention reads and writes.
 type Ledger interface {
+	Flow(ctx context.Context, f ids.FlowID) (ledger.FlowState, error)
 	CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error)
 	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
 	ArchiveCycle(ctx context.Context, epoch ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error
@@ -38,7 +39,7 @@ type Ledger interface {
 
 // Plans finds a revision's plan.
 type Plans interface {
-	Revision(ctx context.Context, f ids.FlowID, rev int64) (*plan.Plan, error)
+	Of(ctx context.Context, c ledger.CycleState) (*plan.Plan, error)
 }
 
 // Config of a Keeper.
@@ -59,6 +60,7 @@ type Keeper struct {
 	mu      sync.Mutex
 	waiting map[ids.FlowID]struct{}
 	order   []ids.FlowID
+	failed  []ids.FlowID         // to be tried again later
 	floor   map[ids.FlowID]int64 // cycles below are archived already
 }
 
@@ -109,6 +111,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-k.wake:
 		case <-again.C:
+			k.mu.Lock()
+			flows := k.failed
+			k.failed = nil
+			k.mu.Unlock()
+			k.Tidy(flows...)
 		case <-ctx.Done():
 			return nil
 		}
@@ -118,13 +125,23 @@ func (k *Keeper) Run(ctx context.Context) error {
 				return err
 			}
 			if err != nil && ctx.Err() == nil {
-				k.cfg.Log.Warn("old cycles are left for a later pass", "flow", f, "error", err)
-				k.Tidy(f)
-				again.Reset(5 * time.Second)
-				break
+				k.putOff(f, err)
+				again.Reset(patience)
 			}
 		}
 	}
+}
+
+// patience is how long a flow whose pass failed waits for the next one.
+const patience = 5 * time.Second
+
+func (k *Keeper) putOff(f ids.FlowID, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.failed) == 0 { // the others fail of the same, most likely
+		k.cfg.Log.Warn("old cycles are left for a later pass", "flow", f, "error", err)
+	}
+	k.failed = append(k.failed, f)
 }
 
 func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
@@ -132,17 +149,22 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 	if err != nil {
 		return err
 	}
+	floor, whole := k.archivedBelow(f), true
 	for i, n := range all {
 		fromNewest := len(all) - i
+		done := true
 		switch {
 		case fromNewest > k.cfg.Kept:
 			err = k.remove(ctx, f, n)
-		case fromNewest > k.cfg.Detailed && n >= k.archivedBelow(f):
-			err = k.archive(ctx, f, n)
+		case fromNewest > k.cfg.Detailed && n >= floor:
+			if done, err = k.archive(ctx, f, n); done && whole {
+				k.archived(f, n)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("cycle %d: %w", n, err)
 		}
+		whole = whole && done // one that still runs is looked at again, and all after it
 	}
 	return nil
 }
@@ -155,29 +177,29 @@ func (k *Keeper) archivedBelow(f ids.FlowID) int64 {
 	return k.floor[f]
 }
 
-func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) error {
-	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
-	if errors.Is(err, ledger.ErrGone) {
-		return nil
-	}
-	if err != nil || !c.Ended() {
-		return err
-	}
-	if !c.Archived {
-		nodes, err := k.nodes(ctx, c)
-		if err != nil {
-			return err
-		}
-		if err := k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes); err != nil {
-			return err
-		}
-	}
+func (k *Keeper) archived(f ids.FlowID, n int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.floor[f] == n || k.floor[f] == 0 {
-		k.floor[f] = n + 1
+	k.floor[f] = n + 1
+}
+
+// archive reports whether nothing is left to be done for a cycle.
+func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) (bool, error) {
+	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
+	if errors.Is(err, ledger.ErrGone) {
+		return true, nil
 	}
-	return nil
+	if err != nil || !c.Ended() {
+		return false, err
+	}
+	if c.Archived {
+		return true, nil
+	}
+	nodes, err := k.nodes(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	return true, k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes)
 }
 
 func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) error {
@@ -202,7 +224,7 @@ func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) error {
 // nodes lists the nodes a cycle has records of. A plan that is gone leaves none
 // to be found.
 func (k *Keeper) nodes(ctx context.Context, c ledger.CycleState) ([]ids.NodeID, error) {
-	p, err := k.cfg.Plans.Revision(ctx, c.Flow, c.Revision)
+	p, err := k.cfg.Plans.Of(ctx, c)
 	if errors.Is(err, ledger.ErrGone) {
 		k.cfg.Log.Error("plan of a kept cycle is missing", "flow", c.Flow, "cycle", c.Cycle, "revision", c.Revision)
 		return nil, nil
@@ -218,8 +240,17 @@ func (k *Keeper) nodes(ctx context.Context, c ledger.CycleState) ([]ids.NodeID, 
 }
 
 // Purge removes a deleted flow: its cycles, whatever their state, then the rest.
-// entry is the outbox entry that asked for it.
+// entry is the outbox entry that asked for it. A flow that is not being deleted
+// keeps all it has.
 func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
+	s, err := k.cfg.Ledger.Flow(ctx, f)
+	if err == nil && s.Status != "deleting" {
+		_, err = k.cfg.Ledger.PurgeFlow(ctx, k.cfg.Epoch, f, entry) // removes the entry alone
+		return err
+	}
+	if err != nil && !errors.Is(err, ledger.ErrGone) {
+		return err
+	}
 	for {
 		all, err := k.cfg.Ledger.CycleNumbers(ctx, f)
 		if err != nil {

@@ -21,10 +21,12 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
 )
 
 // Ledger is what the ticker reads and writes.
@@ -46,12 +48,12 @@ type Config struct {
 	Flows    Flows
 	Epoch    ids.Epoch
 	Log      hclog.Logger
-	Starters int                                             // cycles started at once; 16 when 0
-	Started  func(f ids.FlowID, s ledger.Started, rev int64) // a cycle began; may be nil
-	Blocked  func() string                                   // why no cycle may start now; "" = they may; may be nil
-	Missing  func(f ids.FlowID)                              // the ledger has lost this flow; may be nil
-	Late     func(d time.Duration)                           // lateness of each started slot; may be nil
-	Now      func() time.Time                                // nil = time.Now
+	Starters int                                  // cycles started at once; 16 when 0
+	Started  func(p *plan.Plan, s ledger.Started) // a cycle began; may be nil
+	Blocked  func() string                        // why no cycle may start now; "" = they may; may be nil
+	Missing  func(f ids.FlowID)                   // the ledger has lost this flow; may be nil
+	Late     func(d time.Duration)                // lateness of each started slot; may be nil
+	Now      func() time.Time                     // nil = time.Now
 }
 
 // Ticker is made anew for each leadership.
@@ -63,7 +65,9 @@ type Ticker struct {
 	mu    sync.Mutex
 	heap  slots
 	flows map[ids.FlowID]*state
-	down  bool // the last call of the ledger failed, and that was told
+	wall  time.Time // the clock at the last look at it, and
+	mono  time.Time // the time that no setting of it changes
+	down  bool      // the last call of the ledger failed, and that was told
 }
 
 type state struct {
@@ -184,13 +188,32 @@ func (t *Ticker) pop() (f ids.FlowID, sleep time.Duration, due bool) {
 		return "", time.Hour, false
 	}
 	first := t.heap[0]
-	if wait := first.at.Sub(t.cfg.Now()); wait > 0 {
-		return "", min(wait, time.Minute), false // a minute: a stepped clock is met soon
+	now := t.cfg.Now()
+	t.stepped(now)
+	if wait := first.at.Sub(now); wait > 0 {
+		return "", min(wait, glance), false
 	}
 	heap.Pop(&t.heap)
 	s := t.flows[first.flow]
 	s.item, s.busy, s.again = nil, true, false
 	return first.flow, 0, true
+}
+
+// glance is how often the clock is looked at while nothing is due.
+const glance = 5 * time.Second
+
+// stepped looks at every flow anew when this machine's clock was set: what the
+// heap holds was said by the old one. The caller holds the lock.
+func (t *Ticker) stepped(now time.Time) {
+	wall, mono := now.Round(0), time.Now()
+	step := wall.Sub(t.wall) - mono.Sub(t.mono)
+	if !t.wall.IsZero() && (step > time.Second || step < -time.Second) {
+		t.cfg.Log.Warn("this machine's clock was set", "by", step.Round(time.Millisecond))
+		for _, it := range t.heap {
+			it.at = now // all alike: still a heap
+		}
+	}
+	t.wall, t.mono = wall, mono
 }
 
 // tick looks at one flow and sets its next look.
@@ -270,53 +293,10 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 	return t.start(ctx, f, due.Start, due.Next)
 }
 
-// due says what is to be done now. What will never start is accounted for good,
-// so where slots are to be skipped the ledger's clock decides if it is behind this
-// machine's: ahead is by how much.
-func (t *Ticker) due(ctx context.Context, f *registry.Flow, last time.Time) (due schedule.Due, ahead time.Duration, err error) {
-	now := t.cfg.Now()
-	if due = t.policy(f, last, now); len(due.Skipped) == 0 {
-		return due, 0, nil
-	}
-	clock, err := t.cfg.Ledger.Now(ctx)
-	if err != nil || !clock.Before(now) {
-		return due, 0, err
-	}
-	return t.policy(f, last, clock), now.Sub(clock), nil
-}
-
-func (t *Ticker) policy(f *registry.Flow, last, now time.Time) schedule.Due {
-	due := f.Schedule.Due(last, now, f.Record.Anchor)
-	switch {
-	case f.Paused:
-		due = withhold(due, "paused", true)
-	case t.cfg.Blocked != nil:
-		if why := t.cfg.Blocked(); why != "" {
-			due = withhold(due, why, false)
-		}
-	}
-	return due
-}
-
-// withhold makes the slot that would start a skipped one, and gives the others
-// the same reason if all is set.
-func withhold(due schedule.Due, reason string, all bool) schedule.Due {
-	for i := range due.Skipped {
-		if all {
-			due.Skipped[i].Reason = reason
-		}
-	}
-	if !due.Start.IsZero() {
-		due.Skipped = append(due.Skipped, schedule.Skip{From: due.Start, To: due.Start, Count: 1, Reason: reason})
-		due.Start = time.Time{}
-	}
-	return due
-}
-
 func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Time) (time.Time, error) {
 	id := f.Record.Flow
 	out, err := t.cfg.Ledger.StartCycle(ctx, t.cfg.Epoch, ledger.Start{
-		Plan: f.Plan, Slot: slot, Occasion: ids.Occasion(f.Record.UID, SlotName(slot)), Overlap: f.Document.Overlap == schedule.OverlapAllow,
+		Plan: f.Plan, Slot: slot, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Document.Overlap == schedule.OverlapAllow,
 	})
 	switch {
 	case err == nil && out.Ahead > 0:
@@ -331,7 +311,7 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Ti
 				t.cfg.Late(out.At.Sub(slot))
 			}
 			if t.cfg.Started != nil {
-				t.cfg.Started(id, out, f.Record.Revision)
+				t.cfg.Started(f.Plan, out)
 			}
 		}
 		return next, nil
@@ -355,9 +335,6 @@ func (t *Ticker) missing(f ids.FlowID) time.Time {
 	}
 	return time.Time{}
 }
-
-// SlotName is what a slot's occasion is made of.
-func SlotName(slot time.Time) string { return "slot|" + slot.UTC().Format(time.RFC3339Nano) }
 
 func (t *Ticker) lastSlot(ctx context.Context, f *registry.Flow) (time.Time, error) {
 	id := f.Record.Flow

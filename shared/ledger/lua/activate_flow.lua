@@ -22,6 +22,10 @@ if s[3] and s[3] ~= revision and tonumber(redis.call('HGET', key, 'plan:' .. s[3
   redis.call('UNLINK', flow_key(flow, 'plan:' .. s[3]))
   redis.call('HDEL', key, 'plan:' .. s[3])
 end
+-- Plans between the two revisions were written and never activated.
+for r = math.max(tonumber(s[3] or '0') + 1, tonumber(revision) - 100), tonumber(revision) - 1 do
+  redis.call('UNLINK', flow_key(flow, 'plan:' .. str(r)))
+end
 redis.call('HSETNX', key, 'plan:' .. revision, '0')
 jot('flow_activated', flow, '0', '', '', '0', '', '', revision)
 return { 1 }

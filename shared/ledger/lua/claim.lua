@@ -38,6 +38,7 @@ if not mine then
   local status = redis.call('HGET', flow_key(flow, 'state'), 'status')
   if status == 'paused' then
     sound_hold('flow:' .. flow)
+    redis.call('SCARD', P .. ':holds')
     sound_hold(s[5])
     redis.call('XLEN', P .. ':journal')
     redis.call('ZCARD', P .. ':timers')
@@ -45,6 +46,7 @@ if not mine then
     if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
     redis.call('HSET', key, 'status', 'ready', 'blocker', 'paused', 'held', 'flow:' .. flow)
     redis.call('SADD', P .. ':held:flow:' .. flow, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
+    redis.call('SADD', P .. ':holds', 'flow:' .. flow)
     jot('held', flow, n, uuid, node, attempt, '', ARGV[9], 'paused')
     return { -4 }
   end

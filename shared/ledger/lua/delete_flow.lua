@@ -5,8 +5,11 @@
 local key = flow_key(ARGV[3], 'state')
 local status = redis.call('HGET', key, 'status')
 if not status then return { -1 } end
-if status == 'deleting' then return { 2 } end
 sound()
+if status == 'deleting' then
+  post('purge', ARGV[3], '0', '', '', '0') -- the entry may be lost; purging twice is harmless
+  return { 2 }
+end
 redis.call('HSET', key, 'status', 'deleting')
 post('purge', ARGV[3], '0', '', '', '0')
 jot('flow_deleted', ARGV[3], '0', '', '', '0', '', '', '')

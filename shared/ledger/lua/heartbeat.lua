@@ -10,9 +10,9 @@ for i = 5, #ARGV, 6 do
   local base = cycle_key(ARGV[i], ARGV[i + 1])
   local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
   if c[1] == ARGV[i + 2] then
-    local s = redis.call('HMGET', node_key(base, ARGV[i + 3]), 'status', 'attempt', 'token', 'held')
+    local s = redis.call('HMGET', node_key(base, ARGV[i + 3]), 'status', 'attempt', 'token', 'held', 'failed_token')
     sound_hold(s[4])
-    found[i] = { c[2], s[1], s[2], s[3], s[4] }
+    found[i] = { c[2], s[1], s[2], s[3], s[4], s[5] }
   end
 end
 for i = 5, #ARGV, 6 do
@@ -36,7 +36,7 @@ for i = 5, #ARGV, 6 do
     if code == 1 then
       redis.call('ZADD', P .. ':leases', ends, lease_member(flow, n, uuid, node))
       if cycle ~= 'running' then code = 2 end
-    else
+    elseif not (FINAL[status] and f[4] == token) and f[6] ~= token then -- it may just have reported its own end
       jot('lost', flow, n, uuid, node, attempt, token, ARGV[3], '')
     end
   end

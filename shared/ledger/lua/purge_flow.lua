@@ -8,6 +8,7 @@ local flow = ARGV[3]
 local key = flow_key(flow, 'state')
 sound()
 redis.call('SCARD', P .. ':flows')
+redis.call('SCARD', P .. ':holds')
 local status = redis.call('HGET', key, 'status')
 if status and status ~= 'deleting' then
   if ARGV[4] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[4]) end
@@ -21,6 +22,7 @@ for _, f in ipairs(fields) do
 end
 redis.call('UNLINK', key, flow_key(flow, 'config'), flow_key(flow, 'cycles'), flow_key(flow, 'triggers'), P .. ':held:flow:' .. flow)
 redis.call('SREM', P .. ':flows', flow)
+redis.call('SREM', P .. ':holds', 'flow:' .. flow)
 if ARGV[4] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[4]) end
 jot('flow_purged', flow, '0', '', '', '0', '', '', '')
 return { 1 }

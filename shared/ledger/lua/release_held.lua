@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- release_held: offers a part of what was held for one reason again.
--- ARGV[3] what they waited for (part of the key), [4] how many at most (256), [5] outbox entry to remove when none is left, or ''
+-- ARGV[3] what they waited for (part of the key), [4] how many at most (256; 0 = only forget a reason nobody waits for), [5] outbox entry to remove when none is left, or ''
 -- Reply: {1, offered, left} | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end

@@ -16,6 +16,13 @@ if not s[1] or s[1] == 'deleting' then return { -1 } end
 local now = now_ms()
 if slot ~= '' then
   if s[4] == uuid then return { 2, s[5] } end
+  -- A torn script may have left the cycle without its slot: the slot is accounted last.
+  local torn = redis.call('HGET', cycle_key(flow, s[7] or '0') .. ':status', 'uuid') == uuid
+  if torn then
+    redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', s[7])
+    redis.call('HINCRBY', key, 'slots_started', 1)
+    return { 2, s[7] }
+  end
   if s[3] and tonumber(slot) <= tonumber(s[3]) then return { -4 } end
 else
   local n = redis.call('HGET', flow_key(flow, 'triggers'), trigger)
@@ -44,12 +51,6 @@ local n = str(redis.call('HINCRBY', key, 'last_cycle', 1))
 local base = cycle_key(flow, n)
 redis.call('HINCRBY', key, 'active', 1)
 redis.call('HINCRBY', key, 'plan:' .. ARGV[8], 1)
-if slot ~= '' then
-  redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', n)
-  redis.call('HINCRBY', key, 'slots_started', 1)
-else
-  redis.call('HSET', flow_key(flow, 'triggers'), trigger, n)
-end
 redis.call('HSET', base .. ':status', 'cycle', n, 'uuid', uuid, 'occasion', ARGV[5], 'status', 'running',
   'trigger', slot ~= '' and 'slot' or 'manual', 'slot', slot ~= '' and slot or str(now), 'trigger_key', trigger,
   'revision', ARGV[8], 'started_at', str(now), 'total_nodes', ARGV[9], 'completed_nodes', '0',
@@ -67,5 +68,11 @@ for i = 15, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'en
 if tonumber(ARGV[14]) > #ARGV - 14 then
   redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 14))
   post('spread', flow, n, uuid, '', '0')
+end
+if slot ~= '' then
+  redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', n)
+  redis.call('HINCRBY', key, 'slots_started', 1)
+else
+  redis.call('HSET', flow_key(flow, 'triggers'), trigger, n)
 end
 return { 1, n, str(now) }

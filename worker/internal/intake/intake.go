@@ -103,13 +103,14 @@ func Run(ctx context.Context, cfg Config) error {
 	reports, hush := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer hush(nil)
 	var slots sync.WaitGroup
+	var declined sync.Map
 	for range cfg.Slots {
 		slot, err := cfg.Source.Slot(cfg.Queue)
 		if err != nil {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -153,7 +154,8 @@ func within(done, stop <-chan struct{}, over <-chan time.Time) bool {
 // server serves one slot.
 type server struct {
 	Config
-	slot taskqueue.Slot
+	slot     taskqueue.Slot
+	declined *sync.Map // node types, of all slots
 
 	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
 	work    context.Context //nolint:containedctx // later this one's the attempts,
@@ -216,7 +218,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	log := s.Log.With("flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N)
 	h := s.Registry.Lookup(t.Type)
 	if h == nil {
-		log.Warn("node type is not carried here; declined", "type", t.Type)
+		s.tell(log, t.Type)
 		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
 		if err != nil {
 			return s.unclaimed(err, log)
@@ -240,6 +242,15 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 		return ack
 	}
 	return s.run(d, claim, h, sent, log)
+}
+
+// tell says once per type that it is declined: offers come again and again.
+func (s *server) tell(log hclog.Logger, nodeType string) {
+	level := hclog.Warn
+	if _, again := s.declined.LoadOrStore(nodeType, true); again {
+		level = hclog.Debug
+	}
+	log.Log(level, "node type is not carried here; declined", "type", nodeType)
 }
 
 // insist asks the ledger until it answers or taking ends. A call that is out by

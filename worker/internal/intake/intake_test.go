@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,25 @@ import (
 )
 
 var errAway = fmt.Errorf("dial: %w", ledger.ErrUnavailable)
+
+// TestDeclinedOften: an offer that comes again and again fills no log.
+func TestDeclinedOften(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.start(1)
+		for range 100 {
+			w.offer("strange")
+		}
+		pass(time.Minute)
+		w.stop()
+		w.ends()
+		if n := w.asked("decline"); n != 100 {
+			t.Errorf("declined %d times", n)
+		}
+		if n := strings.Count(w.text.String(), "is not carried here"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+	})
+}
 
 // takes returns a handler that works for d, or until its context ends.
 func takes(d time.Duration) node.HandlerFunc {

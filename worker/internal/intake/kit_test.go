@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,7 @@ type world struct {
 	reg    *node.Registry
 	once   bool // nodes are at-most-once
 	source intake.Source
+	text   strings.Builder // the log; read it when intake has ended
 
 	mu    sync.Mutex
 	err   error // of every call while set
@@ -66,7 +68,7 @@ func bubble(t *testing.T, test func(w *world)) {
 func (w *world) start(slots int) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.stop = cancel
-	log := hclog.NewNullLogger()
+	log := hclog.New(&hclog.LoggerOptions{Output: &w.text})
 	go func() {
 		w.done <- intake.Run(ctx, intake.Config{
 			Ledger: w, Source: w.source, Claims: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,

@@ -1,0 +1,349 @@
+package audit
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+)
+
+// state is where a node stands, as far as the journal tells.
+type state string
+
+const (
+	unseen   state = "waiting"
+	unknown  state = "unknown" // its beginning lies before the range
+	ready    state = "ready"   // offered, dispatched or held
+	running  state = "running"
+	retrying state = "retrying"
+	revoked  state = "revoked" // its claim was, and what becomes of it comes next
+	final    state = "counted"
+)
+
+// node is what is known of one node of a running cycle.
+type node struct {
+	state   state
+	attempt int
+	token   string // of the live claim
+	due     int64  // of the retry, ms
+	outcome string
+	retries int
+	offers  []int // offers of each attempt that no dispatch has answered
+	// An at-most-once node's claims that were not handed back, and their tokens.
+	starts int
+	tokens []string
+}
+
+func (x *cycle) node(id ids.NodeID) *node {
+	n := x.nodes[id]
+	if n == nil {
+		n = &node{state: unseen}
+		if x.partial {
+			n.state = unknown
+		}
+		x.nodes[id] = n
+	}
+	return n
+}
+
+func (x *cycle) planned(id ids.NodeID) *plan.Node {
+	if x.plan == nil {
+		return nil
+	}
+	return x.plan.Node(id)
+}
+
+// offer notes that an attempt was offered.
+func (n *node) offer(attempt int) {
+	const sane = 100_000 // a number from elsewhere must not fill the memory
+	for len(n.offers) < min(attempt, sane) {
+		n.offers = append(n.offers, 0)
+	}
+	if attempt >= 1 && attempt <= len(n.offers) {
+		n.offers[attempt-1]++
+	}
+}
+
+// at reports whether a record may name this attempt of a node in this state.
+func (n *node) at(s state, attempt int) bool {
+	return n.state == unknown || (n.state == s && n.attempt == attempt)
+}
+
+// held reports whether a record may name this claim of a node in this state.
+func (n *node) held(s state, r ledger.Record) bool {
+	return n.state == unknown || (n.at(s, r.N) && n.token == r.Token)
+}
+
+// node applies a record of a node of a running cycle.
+func (c *checker) node(x *cycle, r ledger.Record) {
+	if r.Op == "repair" {
+		c.repaired(x, r)
+		return
+	}
+	n := x.node(r.Node)
+	if x.plan != nil && x.plan.Node(r.Node) == nil {
+		c.note(Inputs, r, byPlan, "the plan has no such node")
+		return
+	}
+	if n.state == final && r.Op != "outcome" {
+		c.proof.Checked[Outcomes]++
+		c.breaks(Outcomes, r, "%s after the node was counted as %s", r.Op, n.outcome)
+		return
+	}
+	switch r.Op {
+	case "ready":
+		c.ready(x, n, r)
+	case "held", "declined":
+		c.proof.Checked[Offers]++
+		if !n.at(ready, r.N) {
+			c.breaks(Offers, r, "attempt %d is %s, the node is %s with attempt %d", r.N, r.Op, n.state, n.attempt)
+		}
+	case "claim":
+		c.claimed(x, n, r)
+	case "suspect":
+		c.proof.Checked[Claims]++
+		if !n.held(running, r) {
+			c.breaks(Claims, r, "a claim of attempt %d is suspected that is not live: the node is %s with attempt %d", r.N, n.state, n.attempt)
+		}
+	case "retry_later", "expire":
+		c.unclaimed(x, n, r)
+	case "outcome":
+		c.outcome(x, n, r)
+	}
+}
+
+// ready follows an offer: the first, the same again, or that of a next attempt.
+func (c *checker) ready(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Attempts]++
+	want := n.attempt + 1
+	switch n.state {
+	case unknown:
+		want = r.N
+	case unseen:
+		c.runs(x, r)
+	case ready:
+		want = n.attempt
+	case running: // a claim that is handed back leaves no other record
+		if r.Detail != "released" {
+			c.breaks(Claims, r, "attempt %d is offered (%s) while attempt %d is claimed", r.N, r.Detail, n.attempt)
+		} else if n.starts > 0 {
+			n.starts--
+		}
+	case retrying:
+		if early := n.due - r.At.UnixMilli(); early > 0 {
+			c.breaks(Attempts, r, "the retry comes %d ms before it is due", early)
+		}
+	}
+	if r.N != want {
+		c.breaks(Attempts, r, "attempt %d is offered, attempt %d is due", r.N, want)
+	}
+	n.state, n.attempt, n.token = ready, r.N, ""
+	n.offer(r.N)
+}
+
+// claimed follows a grant.
+func (c *checker) claimed(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Claims]++
+	restored := strings.HasPrefix(r.Detail, "again") // Redis had forgotten the grant; its worker has not
+	if restored {
+		c.proof.Restored++
+	}
+	switch {
+	case r.Token == "":
+		c.breaks(Claims, r, "the claim has no token")
+	case n.state == running:
+		c.breaks(Claims, r, "claimed by %s while %s holds it", r.Token, n.token)
+	case n.state != ready && n.state != unknown:
+		c.breaks(Claims, r, "attempt %d is claimed while the node is %s", r.N, n.state)
+	case n.state == ready && n.attempt != r.N:
+		c.breaks(Attempts, r, "attempt %d is claimed, attempt %d is due", r.N, n.attempt)
+	}
+	c.holds(x, r, restored)
+	n.state, n.attempt, n.token = running, r.N, r.Token
+	c.once(x, n, r)
+}
+
+// holds checks that nothing which was stopped takes a claim. A claim that comes
+// back after Redis had lost it was granted before.
+func (c *checker) holds(x *cycle, r ledger.Record, restored bool) {
+	c.proof.Checked[Holds]++
+	if x.cancelled != "" {
+		c.breaks(Holds, r, "claimed after the cycle was cancelled (%s)", x.cancelled)
+		return
+	}
+	if restored {
+		return
+	}
+	if s := c.flow(r.Flow).status; s == paused || s == deleting {
+		c.breaks(Holds, r, "claimed while the flow is %s", s)
+	}
+	if p := x.planned(r.Node); p != nil && x.over[p.Component] != "" {
+		c.note(Holds, r, byPlan, "claimed after its component had ended (%s)", x.over[p.Component])
+	}
+}
+
+// once checks that an at-most-once node is not started twice. A claim that was
+// handed back did not start it.
+func (c *checker) once(x *cycle, n *node, r ledger.Record) {
+	p := x.planned(r.Node)
+	if p == nil || p.Delivery != plan.AtMostOnce {
+		return
+	}
+	c.proof.Checked[Once]++
+	n.tokens = append(n.tokens, r.Token)
+	if n.starts++; n.starts > 1 {
+		c.note(Once, r, byPlan, "the at-most-once node has %d claims that were not handed back", n.starts)
+	}
+}
+
+// unclaimed ends a claim: its attempt failed, or the leader revoked it.
+func (c *checker) unclaimed(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Claims]++
+	if !n.held(running, r) {
+		c.breaks(Claims, r, "%s names attempt %d under %s; the node is %s with attempt %d under %q", r.Op, r.N, r.Token, n.state, n.attempt, n.token)
+	}
+	n.attempt, n.token = r.N, r.Token
+	if r.Op == "expire" {
+		n.state = revoked
+		return
+	}
+	c.proof.Checked[Attempts]++
+	due, err := strconv.ParseInt(r.Detail, 10, 64)
+	if err != nil {
+		c.breaks(Attempts, r, "detail %q can't be read: want the time of the retry", r.Detail)
+	}
+	n.state, n.token, n.due = retrying, "", due
+	n.retries++
+	if p := x.planned(r.Node); p != nil && n.retries > allowed(p) {
+		c.note(Attempts, r, byPlan, "retry %d is granted, the plan allows %d", n.retries, allowed(p))
+	}
+}
+
+func allowed(p *plan.Node) int {
+	if !p.Retry.Enabled || p.Delivery == plan.AtMostOnce {
+		return 0
+	}
+	return p.Retry.MaxRetries
+}
+
+// outcome follows the count of a node: by the worker that holds its claim, by
+// the leader that revoked it, or without one.
+func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Outcomes]++
+	status, _, _ := strings.Cut(r.Detail, ": ")
+	if n.state == final {
+		c.breaks(Outcomes, r, "counted a second time, as %s", status)
+		return
+	}
+	if r.Token != "" {
+		c.settled(n, r, status)
+	} else {
+		c.unrun(x, n, r, status)
+	}
+	n.state, n.outcome, n.attempt, n.token = final, status, r.N, ""
+	x.counted++
+	failed := status == "failed" || status == "unknown"
+	x.bad = x.bad || failed
+	if x.plan == nil {
+		return
+	}
+	if p := x.plan.Node(r.Node); failed && x.plan.OnFailure != plan.Continue {
+		x.over[p.Component] = "failed"
+	} else if status == "stopped" && r.Token != "" && x.over[p.Component] == "" {
+		x.over[p.Component] = "stopped"
+	}
+	if x.counted == len(x.plan.Nodes) {
+		x.last, c.full = r, x
+	}
+}
+
+// settled checks the outcome of a claimed attempt.
+func (c *checker) settled(n *node, r ledger.Record, status string) {
+	c.proof.Checked[Claims]++
+	if !n.held(running, r) && !n.held(revoked, r) {
+		c.breaks(Claims, r, "attempt %d is counted under %s; the node is %s with attempt %d under %q", r.N, r.Token, n.state, n.attempt, n.token)
+	}
+	if !slices.Contains([]string{"succeeded", "stopped", "failed", "cancelled", "unknown"}, status) || (n.state == revoked && status == "succeeded") {
+		c.breaks(Outcomes, r, "a %s attempt is counted as %s", n.state, status)
+	}
+}
+
+// unrun checks the outcome of a node that nobody runs: skipped by a decision, or
+// swept when its component or cycle ends.
+func (c *checker) unrun(x *cycle, n *node, r ledger.Record, status string) {
+	waits := n.state == unseen || n.state == ready || n.state == retrying
+	if n.state != unknown && (!waits || n.attempt != r.N) {
+		c.breaks(Outcomes, r, "counted as %s without a claim; the node is %s with attempt %d", status, n.state, n.attempt)
+	}
+	if !slices.Contains([]string{"skipped", "stopped", "cancelled"}, status) {
+		c.breaks(Outcomes, r, "counted as %s without a claim", status)
+	}
+	if x.cancelled != "" || x.partial {
+		return
+	}
+	p := x.planned(r.Node)
+	switch {
+	case status == "cancelled":
+		c.breaks(Outcomes, r, "cancelled in a cycle that was not")
+	case p == nil || x.over[p.Component] != "":
+	case status == "skipped" && n.state == unseen:
+		c.decided(x, r, p)
+	default:
+		c.note(Outcomes, r, byPlan, "counted as %s, and its component has not ended", status)
+	}
+}
+
+// repaired follows what the leader's audit put back.
+func (c *checker) repaired(x *cycle, r ledger.Record) {
+	c.proof.Repairs++
+	if r.Node == "" {
+		return
+	}
+	switch n := x.node(r.Node); r.Detail {
+	case "offer": // an offer without a record of its own
+		n.offer(r.N)
+	case "timer": // fires at once
+		n.due = min(n.due, r.At.UnixMilli())
+	}
+}
+
+// late follows records that may come when the node, or its cycle, has ended: the
+// broker's confirmation of an offer, and a heartbeat's refusal.
+func (c *checker) late(r ledger.Record) {
+	x := c.cycles[r.UUID]
+	if x == nil {
+		if f := c.flow(r.Flow); !c.ended.has(r.UUID) && f.first != 0 && r.Cycle >= f.first && r.Cycle > f.forgotten {
+			c.breaks(Ends, r, "%s in a cycle that never started, or was removed", r.Op)
+		}
+		return
+	}
+	if x.partial {
+		return
+	}
+	n := x.node(r.Node)
+	if r.Op == "lost" {
+		c.lost(x, n, r)
+		return
+	}
+	c.proof.Checked[Offers]++
+	if r.N < 1 || r.N > len(n.offers) || n.offers[r.N-1] == 0 {
+		c.breaks(Offers, r, "attempt %d is dispatched more often than it was offered", r.N)
+		return
+	}
+	n.offers[r.N-1]--
+}
+
+// lost follows a heartbeat that was refused: never that of the live claim. One of
+// a claim that the journal has not was granted before Redis lost the grant.
+func (c *checker) lost(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Claims]++
+	if n.state == running && n.token == r.Token && n.attempt == r.N && c.flow(r.Flow).status != deleting {
+		c.breaks(Claims, r, "the live claim is refused")
+	}
+	if p := x.planned(r.Node); p != nil && p.Delivery == plan.AtMostOnce && !slices.Contains(n.tokens, r.Token) {
+		c.once(x, n, r)
+	}
+}
