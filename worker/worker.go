@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 	keeper := claims.NewKeeper(claims.Config{Ledger: l, Worker: id, Lease: cfg.Lease, Log: log})
 	reporter := &reporter{ledger: l, every: cfg.Lease / 5, ttl: cfg.Lease * 3 / 2, log: log, busy: keeper.Busy, record: ledger.Worker{
 		ID: id, Pool: cfg.Pool, Types: reg.Types(), Concurrency: cfg.Concurrency, Version: process.Version(), StartedAt: time.Now(),
-		Health: address(cfg),
+		Host: hostname(), Health: address(cfg),
 	}}
 	health := process.NewHealth(nil)
 	health.Depend("redis", l.Ping)
@@ -160,6 +160,16 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 // must not be it: a coordinator on another host would reach its own, find nobody
 // there and take the worker for dead. A loopback address is as bad, but right
 // where everything runs on one host, so it is left as it was set.
+// hostname names this machine; "" when it has no name, and then nobody takes its
+// loopback addresses for their own.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 func address(cfg Config) string {
 	if cfg.Advertise != "" || cfg.Health == nil {
 		return cfg.Advertise

@@ -255,7 +255,7 @@ func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
 	} else if status == "stopped" && r.Token != "" && x.over[p.Component] == "" {
 		x.over[p.Component] = "stopped"
 	}
-	if x.counted == len(x.plan.Nodes) {
+	if x.counted == len(x.plan.Nodes) && c.flow(r.Flow).status != deleting { // what is being removed ends by that
 		x.last, c.full = r, x
 	}
 }

@@ -67,6 +67,9 @@ var passing = map[string]bool{
 
 // classify marks the errors after which the same call should be made again.
 func classify(err error) error {
+	if redis.IsMaxClientsError(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	var reply redis.Error
 	if errors.As(err, &reply) {
 		code, _, _ := strings.Cut(reply.Error(), " ")
@@ -76,7 +79,7 @@ func classify(err error) error {
 		return err
 	}
 	var netErr net.Error
-	if errors.As(err, &netErr) || errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) || isEOF(err) {
+	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.As(err, &netErr) || errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) || isEOF(err) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err

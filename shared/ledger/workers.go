@@ -21,6 +21,7 @@ type Worker struct {
 	Concurrency int
 	Busy        int
 	Version     string
+	Host        string // name of its machine
 	Health      string // host:port of its health address, "" when it has none
 	StartedAt   time.Time
 	LastBeat    time.Time
@@ -36,7 +37,7 @@ func (l *Ledger) BeatWorker(ctx context.Context, w Worker, ttl time.Duration) er
 	}
 	_, err := l.call(ctx, "beat_worker", 0, string(w.ID), ttl.Milliseconds(), 0,
 		"pool", w.Pool, "types", strings.Join(w.Types, ","), "concurrency", w.Concurrency, "busy", w.Busy, "version", w.Version,
-		"health", w.Health, "started_at", milli(w.StartedAt), "draining", draining)
+		"host", w.Host, "health", w.Health, "started_at", milli(w.StartedAt), "draining", draining)
 	return err
 }
 
@@ -72,7 +73,7 @@ func (l *Ledger) Workers(ctx context.Context) ([]Worker, error) {
 			dead = append(dead, names[i])
 			continue
 		}
-		w := Worker{ID: ids.WorkerID(names[i]), Pool: m["pool"], Version: m["version"], Health: m["health"],
+		w := Worker{ID: ids.WorkerID(names[i]), Pool: m["pool"], Version: m["version"], Host: m["host"], Health: m["health"],
 			StartedAt: fromMilli(m["started_at"]), LastBeat: fromMilli(m["last_beat"]), Draining: m["draining"] == "1"}
 		if m["types"] != "" {
 			w.Types = strings.Split(m["types"], ",")
@@ -98,5 +99,5 @@ func (l *Ledger) Worker(ctx context.Context, id ids.WorkerID) (Worker, error) {
 	if len(m) == 0 {
 		return Worker{}, fmt.Errorf("worker %s: %w", id, ErrGone)
 	}
-	return Worker{ID: id, Pool: m["pool"], Health: m["health"]}, nil
+	return Worker{ID: id, Pool: m["pool"], Host: m["host"], Health: m["health"]}, nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -27,6 +29,22 @@ func (c *Catalog) GetFresh(ctx context.Context, flow ids.FlowID) (Record, error)
 	}
 	c.ownFlow(*rec, mod)
 	return *rec, nil
+}
+
+// PausedFresh reads from etcd, linearizably, whether a flow is paused and since
+// when. Errors: *Unavailable, or that of ctx.
+func (c *Catalog) PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error) {
+	resp, err := call(ctx, "get pause", func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return c.client.Get(ctx, c.pauseKey(flow))
+	})
+	if err != nil || len(resp.Kvs) == 0 {
+		return time.Time{}, false, err
+	}
+	ms, err := strconv.ParseInt(string(resp.Kvs[0].Value), 10, 64)
+	if err != nil { // a pause holds, whatever is written in it
+		return time.Time{}, true, nil //nolint:nilerr // shown without its time
+	}
+	return time.UnixMilli(ms), true, nil
 }
 
 // read is fetch for writers: a record that cannot be read counts as none, so

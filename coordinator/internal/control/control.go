@@ -77,6 +77,10 @@ func translate(err error, what string) error {
 		return &httpapi.Conflict{Code: "deleting", Detail: what + " is being deleted; try again in a moment"}
 	case errors.Is(err, ledger.ErrPaused):
 		return &httpapi.Conflict{Code: "paused", Detail: what + " is paused; resume it first"}
+	case errors.Is(err, ledger.ErrNoPlan): // an earlier flow of that id took it along, time and again
+		return &httpapi.Conflict{Code: "deleting", Detail: what + " is being deleted; try again in a moment"}
+	case errors.Is(err, catalog.ErrTooLarge):
+		return &httpapi.Invalid{Code: api.CodeTooLarge, Detail: err.Error()}
 	case errors.Is(err, catalog.ErrContended):
 		return &httpapi.Conflict{Code: "contended", Detail: what + " is being changed by others; try again"}
 	case errors.Is(err, ledger.ErrUnavailable):

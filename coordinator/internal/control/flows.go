@@ -186,12 +186,12 @@ func (c *Control) DeleteFlow(ctx context.Context, id ids.FlowID) error {
 	if err != nil {
 		return translate(err, flowName(id))
 	}
-	_, err = c.cfg.Ledger.DeleteFlow(ctx, id)
+	shut, err := c.cfg.Ledger.DeleteFlow(ctx, id)
 	if err != nil && !errors.Is(err, ledger.ErrGone) {
 		return translate(err, flowName(id))
 	}
 	c.cfg.Registry.Refresh(id)
-	if !existed {
+	if !existed && !shut { // shut: an earlier call got no further than etcd
 		return &httpapi.NotFound{What: flowName(id)}
 	}
 	c.cfg.Log.Info("flow deleted", "flow", id)

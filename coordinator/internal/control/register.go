@@ -10,6 +10,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/flow"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
+	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -49,15 +50,20 @@ func (c *Control) Register(ctx context.Context, body []byte, o httpapi.RegisterO
 	}
 	c.cfg.Registry.Refresh(doc.ID)
 	f := c.cfg.Registry.Get(doc.ID)
-	if f == nil || f.Record.Revision < rec.Revision { // a watch that is behind: what was stored counts
+	if f == nil || f.Record.UID != rec.UID || f.Record.Revision < rec.Revision { // a watch that is behind: what was stored counts
 		if f, err = registry.Build(rec); err != nil {
 			return api.Registered{}, err
 		}
 		_, f.Paused = c.cfg.Catalog.PausedSince(doc.ID)
 	}
-	err = again(ctx, func() error { return c.cfg.Mirror.Install(ctx, f) }, ledger.ErrDeleting)
+	err = again(ctx, func() error { return c.cfg.Mirror.Install(ctx, f) }, ledger.ErrDeleting, ledger.ErrNoPlan)
 	if err != nil && !errors.Is(err, ledger.ErrStale) { // a newer revision has won meanwhile
 		return api.Registered{}, translate(err, flowName(doc.ID))
+	}
+	if c.cfg.Registry.Get(doc.ID) == nil { // deleted meanwhile, perhaps before it was installed
+		if err := c.cfg.Mirror.One(ctx, doc.ID); err != nil && !errors.Is(err, mirror.ErrUnconfirmed) {
+			return api.Registered{}, translate(err, flowName(doc.ID))
+		}
 	}
 	if changed {
 		c.cfg.Log.Info("flow registered", "flow", doc.ID, "revision", rec.Revision, "nodes", len(doc.Nodes), "edges", len(doc.Edges))

@@ -33,6 +33,7 @@ type Fleet struct {
 
 	mu      sync.RWMutex
 	workers []ledger.Worker
+	known   bool // the records have been read
 }
 
 // New makes a fleet of no workers. paused tells whether a flow is held.
@@ -41,13 +42,16 @@ func New(l Ledger, paused func(f ids.FlowID) bool, log hclog.Logger) *Fleet {
 }
 
 // Carries reports whether a node of that type can be offered to a pool: every
-// worker carries the built-in types, others must be advertised by a live one.
+// worker carries the built-in types, others must be advertised by a live one, as soon as it is known who lives.
 func (f *Fleet) Carries(pool, nodeType string) bool {
 	if slices.Contains(nodetype.Always(), nodeType) {
 		return true
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	if !f.known {
+		return true // a worker that gets it and can't run it says so
+	}
 	for _, w := range f.workers {
 		if w.Pool == pool && slices.Contains(w.Types, nodeType) {
 			return true
@@ -64,7 +68,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.workers = ws
+	f.workers, f.known = ws, true
 	return nil
 }
 

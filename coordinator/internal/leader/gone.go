@@ -6,18 +6,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
 // WorkerGone proves that a worker's process is gone: nothing listens at the
 // health address it announced, or another worker answers there. Anything else,
-// a time-out above all, proves nothing.
+// a time-out above all, proves nothing, and a loopback address proves nothing
+// about a worker of another machine.
 func WorkerGone(ctx context.Context, w ledger.Worker) bool {
-	if w.Health == "" {
+	if w.Health == "" || !reachable(w) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
@@ -37,6 +40,21 @@ func WorkerGone(ctx context.Context, w ledger.Worker) bool {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return false
 	}
-	name := strings.TrimSpace(string(body))
-	return name != "" && name != string(w.ID)
+	name, err := ids.ParseWorkerID(strings.TrimSpace(string(body)))
+	return err == nil && name != w.ID
+}
+
+// reachable reports whether the announced address means the worker's machine
+// here too.
+func reachable(w ledger.Worker) bool {
+	host, _, err := net.SplitHostPort(w.Health)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return true
+	}
+	own, err := os.Hostname()
+	return err == nil && own == w.Host
 }

@@ -33,7 +33,13 @@ type Ledger interface {
 type Registry interface {
 	Get(id ids.FlowID) *registry.Flow
 	List() []*registry.Flow
+	// Fresh is Get by what etcd says now; nil when there is no such flow.
+	Fresh(ctx context.Context, id ids.FlowID) (*registry.Flow, error)
 }
+
+// ErrUnconfirmed says that something has to be removed, resumed or brought back
+// and that etcd could not be asked whether that is still so.
+var ErrUnconfirmed = errors.New("etcd does not confirm it now")
 
 // Mirror is safe for concurrent use.
 type Mirror struct {
@@ -46,14 +52,24 @@ type Mirror struct {
 func New(l Ledger, r Registry, log hclog.Logger) *Mirror { return &Mirror{l, r, log} }
 
 // Install writes a flow's revision into the ledger and makes it the active one.
-// ledger.ErrDeleting while an earlier flow of that id is being removed;
-// ledger.ErrStale when the ledger has a newer revision.
+// ledger.ErrDeleting while an earlier flow of that id is there: its plan is what
+// its removal goes by, so nothing is written before it is gone. ledger.ErrNoPlan
+// when that removal took the new plan along: install again. ledger.ErrStale when
+// the ledger has a newer revision.
 func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
+	id := f.Record.Flow
+	states, err := m.ledger.Flows(ctx, []ids.FlowID{id})
+	if err != nil {
+		return err
+	}
+	if s, known := states[id]; known && (s.Status == "deleting" || s.UID != f.Record.UID) {
+		return fmt.Errorf("install %s: %w", id, ledger.ErrDeleting)
+	}
 	if err := m.ledger.WritePlan(ctx, f.Plan); err != nil {
 		return err
 	}
 	return m.ledger.ActivateFlow(ctx, ledger.Activation{
-		Flow: f.Record.Flow, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document,
+		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document,
 		Anchor: f.Record.Anchor, Paused: f.Paused,
 	})
 }
@@ -62,16 +78,20 @@ func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
 // as they were found, zero for those the ledger did not know, and the flows that can't be installed yet because an earlier
 // flow of their id is being removed.
 func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]ledger.FlowState, []ids.FlowID, error) {
+	var later []ids.FlowID
 	names, err := m.ledger.FlowIDs(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, id := range names {
-		if m.registry.Get(id) == nil {
-			if _, err := m.ledger.DeleteFlow(ctx, id); err != nil && !errors.Is(err, ledger.ErrGone) {
-				return nil, nil, err
-			}
-			m.log.Info("flow is not in the catalog any more and is removed", "flow", id)
+		if m.registry.Get(id) != nil {
+			continue
+		}
+		if err := m.One(ctx, id); putOff(err) {
+			m.log.Warn("flow that is not in the catalog is removed later", "flow", id, "error", err)
+			later = append(later, id)
+		} else if err != nil {
+			return nil, nil, err
 		}
 	}
 	flows := m.registry.List()
@@ -84,11 +104,10 @@ func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]ledger.FlowState, []id
 		return nil, nil, err
 	}
 	found := make(map[ids.FlowID]ledger.FlowState, len(flows))
-	var later []ids.FlowID
 	for _, f := range flows {
 		s, known := states[f.Record.Flow]
-		if err := m.one(ctx, f, s, known); err != nil {
-			if errors.Is(err, ledger.ErrDeleting) || errors.Is(err, ledger.ErrStale) {
+		if err := m.one(ctx, f.Record.Flow, f, s, known, true); err != nil {
+			if putOff(err) {
 				m.log.Warn("flow is installed later", "flow", f.Record.Flow, "error", err)
 				later = append(later, f.Record.Flow)
 				continue
@@ -103,41 +122,94 @@ func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]ledger.FlowState, []id
 	return found, later, nil
 }
 
+// putOff reports whether an error concerns one flow and passes.
+func putOff(err error) bool {
+	return errors.Is(err, ledger.ErrDeleting) || errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrNoPlan) || errors.Is(err, ErrUnconfirmed)
+}
+
 // One makes the ledger's copy of one flow equal to the registry's.
 func (m *Mirror) One(ctx context.Context, id ids.FlowID) error {
-	f := m.registry.Get(id)
-	if f == nil {
-		_, err := m.ledger.DeleteFlow(ctx, id)
-		if errors.Is(err, ledger.ErrGone) {
-			return nil
-		}
-		return err
-	}
 	states, err := m.ledger.Flows(ctx, []ids.FlowID{id})
 	if err != nil {
 		return err
 	}
 	s, known := states[id]
-	return m.one(ctx, f, s, known)
+	return m.one(ctx, id, m.registry.Get(id), s, known, false)
 }
 
-func (m *Mirror) one(ctx context.Context, f *registry.Flow, s ledger.FlowState, known bool) error {
-	id := f.Record.Flow
-	if !known || s.UID != f.Record.UID || s.Revision < f.Record.Revision || s.Status == "deleting" {
-		if known && s.Status != "deleting" && s.UID != f.Record.UID { // a deletion this ledger never heard of
-			if _, err := m.ledger.DeleteFlow(ctx, id); err != nil {
-				return err
-			}
-		}
-		return m.Install(ctx, f)
-	}
+// What a flow's copy needs.
+type need int
+
+const (
+	nothing need = iota
+	install
+	wait // an earlier flow of that id is being removed
+	shut
+	pause
+	resume
+)
+
+func needs(f *registry.Flow, s ledger.FlowState, known bool) need {
 	switch {
+	case f == nil && known && s.Status != "deleting":
+		return shut
+	case f == nil:
+		return nothing
+	case !known:
+		return install
+	case s.Status == "deleting":
+		return wait
+	case s.UID != f.Record.UID: // a deletion this ledger never heard of
+		return shut
+	case s.Revision < f.Record.Revision:
+		return install
 	case f.Paused && s.Status == "active":
-		_, err := m.ledger.PauseFlow(ctx, id)
-		return err
+		return pause
 	case !f.Paused && s.Status == "paused":
-		_, err := m.ledger.ResumeFlow(ctx, id)
-		return err
+		return resume
+	}
+	return nothing
+}
+
+// one does what the ledger's copy needs. s must have been read before f. This
+// process may be behind etcd: a flow that is registered, paused or deleted through
+// another coordinator stands in the ledger already. So nothing is removed,
+// resumed or brought back without asking etcd again. bulk spares that for flows
+// the ledger does not know at all: after a loss of Redis they are many.
+func (m *Mirror) one(ctx context.Context, id ids.FlowID, f *registry.Flow, s ledger.FlowState, known, bulk bool) error {
+	n := needs(f, s, known)
+	if n == shut || n == resume || n == install && !known && !bulk {
+		var err error
+		if f, err = m.registry.Fresh(ctx, id); err != nil {
+			return fmt.Errorf("flow %s: %w: %w", id, ErrUnconfirmed, err)
+		}
+		n = needs(f, s, known)
+	}
+	var err error
+	switch n {
+	case install:
+		return m.Install(ctx, f)
+	case pause:
+		_, err = m.ledger.PauseFlow(ctx, id)
+	case resume:
+		_, err = m.ledger.ResumeFlow(ctx, id)
+	case shut:
+		_, err = m.ledger.DeleteFlow(ctx, id)
+		if err == nil {
+			m.log.Info("flow is not in the catalog any more and is removed", "flow", id)
+		}
+		if errors.Is(err, ledger.ErrGone) {
+			err = nil
+		}
+		if err == nil && f != nil { // its successor is installed when it is gone
+			err = ledger.ErrDeleting
+		}
+	case wait:
+		err = ledger.ErrDeleting
+	case nothing:
+	}
+	if err != nil {
+		return fmt.Errorf("flow %s: %w", id, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -46,6 +47,8 @@ func Build(r catalog.Record) (*Flow, error) {
 // Catalog is what the registry follows.
 type Catalog interface {
 	Get(flow ids.FlowID) (catalog.Record, bool)
+	GetFresh(ctx context.Context, flow ids.FlowID) (catalog.Record, error)
+	PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error)
 	PausedSince(flow ids.FlowID) (time.Time, bool)
 	Subscribe() *catalog.Subscription
 	Synced() <-chan struct{}
@@ -140,6 +143,35 @@ func (r *Registry) Get(id ids.FlowID) *Flow {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.flows[id]
+}
+
+// Fresh returns a flow as etcd has it now, pause included, or nil; what this
+// process knows may be a moment behind.
+func (r *Registry) Fresh(ctx context.Context, id ids.FlowID) (*Flow, error) {
+	rec, err := r.catalog.GetFresh(ctx, id)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return nil, nil //nolint:nilnil // no flow and no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	since, paused, err := r.catalog.PausedFresh(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r.Refresh(id)
+	var f Flow
+	if known := r.Get(id); known != nil && known.Record.UID == rec.UID && known.Record.Revision == rec.Revision {
+		f = *known
+	} else {
+		built, err := Build(rec)
+		if err != nil {
+			return nil, err
+		}
+		f = *built
+	}
+	f.Paused, f.PausedAt = paused, since
+	return &f, nil
 }
 
 // List returns every flow, ordered by id.

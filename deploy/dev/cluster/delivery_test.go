@@ -32,7 +32,9 @@ func TestUnknownTypeWaits(t *testing.T) {
 	w := c.worker(t, "spread", "spread-0")
 	w.start(t)
 	at := time.Now()
-	c.idle(t, 20*time.Second)
+	// The broker offers to one slot of the pool after the other, and each one of a
+	// worker without the type costs a pause.
+	c.idle(t, time.Minute)
 	t.Logf("the waiting node ran %s after a worker of its type was started", time.Since(at))
 	s, err := c.api.Node(c.ctx, "quotes", n, "spread")
 	if err != nil || s.Status != "succeeded" || s.Worker != w.name || string(s.Outputs["spread"]) != "0.5" {
@@ -41,7 +43,7 @@ func TestUnknownTypeWaits(t *testing.T) {
 	for range 5 { // three of four workers of the pool decline it
 		c.run(t, "quotes")
 	}
-	c.idle(t, 30*time.Second)
+	c.idle(t, time.Minute)
 	c.judge(t, Evidence{Ended: true})
 }
 
