@@ -173,7 +173,7 @@ func TestForgettingIsNoFalseAlarm(t *testing.T) {
 }
 
 func TestATrimmedJournalIsReadAgain(t *testing.T) {
-	s := legal(1, 8000)
+	s := legal(1, 16_000)
 	if len(s.records) < 3*page {
 		t.Fatalf("%d records are too few", len(s.records))
 	}
@@ -188,7 +188,7 @@ func TestATrimmedJournalIsReadAgain(t *testing.T) {
 	if !p.Clean || p.First != whole[page+500].ID || p.Partial == 0 {
 		t.Errorf("clean %v from %s with %d partial cycles, want a clean one from %s: %s", p.Clean, p.First, p.Partial, whole[page+500].ID, around(p, s.records))
 	}
-	s = legal(1, 8000)
+	s = legal(1, 16_000)
 	s.trim = func(s *source) { // always ahead of the reader
 		more := make([]ledger.Record, 0, 2*page)
 		ms := s.records[len(s.records)-1].At.UnixMilli()

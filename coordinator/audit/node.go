@@ -85,8 +85,7 @@ func (c *checker) node(x *cycle, r ledger.Record) {
 	}
 	n := x.node(r.Node)
 	if x.plan != nil && x.plan.Node(r.Node) == nil {
-		c.note(Inputs, r, byPlan, "the plan has no such node")
-		return
+		c.note(Inputs, r, byPlan, "the plan has no such node") // and is followed all the same: the plan may be another's
 	}
 	if n.state == final && r.Op != "outcome" {
 		c.proof.Checked[Outcomes]++
@@ -250,9 +249,11 @@ func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
 	if x.plan == nil {
 		return
 	}
-	if p := x.plan.Node(r.Node); failed && x.plan.OnFailure != plan.Continue {
+	switch p := x.plan.Node(r.Node); {
+	case p == nil:
+	case failed && x.plan.OnFailure != plan.Continue:
 		x.over[p.Component] = "failed"
-	} else if status == "stopped" && r.Token != "" && x.over[p.Component] == "" {
+	case status == "stopped" && r.Token != "" && x.over[p.Component] == "":
 		x.over[p.Component] = "stopped"
 	}
 	if x.counted == len(x.plan.Nodes) && c.flow(r.Flow).status != deleting { // what is being removed ends by that

@@ -55,11 +55,15 @@ type Listeners struct {
 	Purge   func(ctx context.Context, e ledger.Entry) error // removes the entry itself
 }
 
-// Kinds lists the entries this package acts on.
+// Kinds lists the entries that take a moment each.
 func Kinds() []ledger.Kind {
-	return []ledger.Kind{ledger.KindDecide, ledger.KindSpread, ledger.KindSweep, ledger.KindTimer, ledger.KindSuspect,
-		ledger.KindRelease, ledger.KindPurge, ledger.KindAlert, ledger.KindClosed}
+	return []ledger.Kind{ledger.KindDecide, ledger.KindSpread, ledger.KindSweep, ledger.KindTimer,
+		ledger.KindRelease, ledger.KindAlert, ledger.KindClosed}
 }
+
+// SlowKinds lists those that wait for a worker's host or remove a whole flow; on a
+// queue of their own they hold up no cycle.
+func SlowKinds() []ledger.Kind { return []ledger.Kind{ledger.KindSuspect, ledger.KindPurge} }
 
 // Config of Run.
 type Config struct {

@@ -138,6 +138,7 @@ type reign struct {
 	reader    *outbox.Reader
 	offers    *outbox.Queue
 	chores    *outbox.Queue
+	slow      *outbox.Queue // chores that wait for others, so that the rest need not
 	ticker    *ticker.Ticker
 	leases    *reconcile.Leases
 	timers    *reconcile.Timers
@@ -154,6 +155,7 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
+	r.slow = r.reader.Route(advance.SlowKinds()...)
 	r.fleet = fleet.New(cfg.Ledger, r.paused, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(cfg.Ledger, epoch, log)
@@ -162,7 +164,7 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
 		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
-	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Blocked: r.blocked, Late: cfg.Metrics.Late})
+	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Blocked: r.blocked, Missing: cfg.Registry.Refresh, Late: cfg.Metrics.Late})
 	return r
 }
 
@@ -176,14 +178,17 @@ func (r *reign) loops() []func(context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
 				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered})
 		},
-		func(ctx context.Context) error {
-			return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: r.chores, Done: r.reader.Done, Epoch: r.epoch,
-				Log: r.log, Listeners: advance.Listeners{Closed: r.closed, Failure: r.failure, Timer: r.timers.Wake, Suspect: r.suspect, Purge: r.purge}})
-		},
+		func(ctx context.Context) error { return r.advance(ctx, r.chores) },
+		func(ctx context.Context) error { return r.advance(ctx, r.slow) },
 		r.leases.Run,
 		r.timers.Run,
 		r.audit.Run,
 		r.retention.Run,
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
+}
+
+func (r *reign) advance(ctx context.Context, from *outbox.Queue) error {
+	return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: from, Done: r.reader.Done, Epoch: r.epoch,
+		Log: r.log, Listeners: advance.Listeners{Closed: r.closed, Failure: r.failure, Timer: r.timers.Wake, Suspect: r.suspect, Purge: r.purge}})
 }

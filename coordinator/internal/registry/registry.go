@@ -47,11 +47,16 @@ func Build(r catalog.Record) (*Flow, error) {
 // Catalog is what the registry follows.
 type Catalog interface {
 	Get(flow ids.FlowID) (catalog.Record, bool)
-	GetFresh(ctx context.Context, flow ids.FlowID) (catalog.Record, error)
-	PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error)
 	PausedSince(flow ids.FlowID) (time.Time, bool)
 	Subscribe() *catalog.Subscription
 	Synced() <-chan struct{}
+	Source
+}
+
+// Source answers by what etcd has now.
+type Source interface {
+	GetFresh(ctx context.Context, flow ids.FlowID) (catalog.Record, error)
+	PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error)
 }
 
 // Registry is safe for concurrent use.

@@ -319,6 +319,15 @@ func (c *cluster) judge(t *testing.T, e Evidence) {
 	if e.Runs, err = readRuns(c.data); err != nil {
 		t.Fatal(err)
 	}
+	// The run goes on while it is read: what belongs to cycles that the journal
+	// does not tell the whole of is left for a later look.
+	left, newest := open(e.Journal), map[ids.FlowID]int64{}
+	for _, r := range e.Journal {
+		newest[r.Flow] = max(newest[r.Flow], r.Cycle)
+	}
+	early := func(f ids.FlowID, n int64) bool { return left[f][n] || n > newest[f] }
+	e.Effects = slices.DeleteFunc(e.Effects, func(x Effect) bool { return early(x.Flow, x.Cycle) })
+	e.Runs = slices.DeleteFunc(e.Runs, func(x Run) bool { return early(x.Flow, x.Cycle) })
 	found := Check(e)
 	for _, v := range found[:min(len(found), 20)] {
 		t.Error(v)

@@ -1,0 +1,276 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/retention"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// store keeps the cycles of one flow.
+type store struct {
+	mu       sync.Mutex
+	flow     string // its status; "" = gone
+	cycles   map[int64]*ledger.CycleState
+	down     error
+	calls    int
+	reads    int
+	noPlan   bool
+	purged   []string // entries
+	nodes    map[int64]int
+	interupt int64 // archiving this cycle fails halfway
+}
+
+func newStore(n int64) *store {
+	s := &store{flow: "active", cycles: map[int64]*ledger.CycleState{}, nodes: map[int64]int{}}
+	for i := int64(1); i <= n; i++ {
+		s.cycles[i] = &ledger.CycleState{Flow: "f", Cycle: i, Status: "completed", Revision: 1}
+	}
+	return s
+}
+
+func (s *store) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *store) Flow(context.Context, ids.FlowID) (ledger.FlowState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flow == "" {
+		return ledger.FlowState{}, ledger.ErrGone
+	}
+	return ledger.FlowState{Status: s.flow}, s.down
+}
+
+func (s *store) CycleNumbers(context.Context, ids.FlowID) ([]int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	var out []int64
+	for n := range s.cycles {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out, s.down
+}
+
+func (s *store) Cycle(_ context.Context, _ ids.FlowID, n int64) (ledger.CycleState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	if c := s.cycles[n]; c != nil {
+		return *c, s.down
+	}
+	return ledger.CycleState{}, ledger.ErrGone
+}
+
+func (s *store) ArchiveCycle(_ context.Context, _ ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.interupt == c.Cycle {
+		s.interupt, s.cycles[c.Cycle].Archiving = 0, true
+		return errors.New("crash")
+	}
+	s.cycles[c.Cycle].Archived, s.nodes[c.Cycle] = true, len(nodes)
+	return nil
+}
+
+func (s *store) DeleteCycle(_ context.Context, _ ids.Epoch, _ ids.FlowID, n int64, nodes []ids.NodeID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.cycles[n]; c != nil && !c.Ended() && s.flow != "deleting" {
+		return ledger.ErrBusy
+	}
+	delete(s.cycles, n)
+	s.nodes[n] = len(nodes)
+	return nil
+}
+
+func (s *store) DeleteFlow(context.Context, ids.FlowID) (bool, error) { return true, nil }
+
+func (s *store) PurgeFlow(_ context.Context, _ ids.Epoch, _ ids.FlowID, entry string) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flow == "deleting" && len(s.cycles) > 0 {
+		return int64(len(s.cycles)), nil
+	}
+	s.purged = append(s.purged, entry)
+	if s.flow == "deleting" {
+		s.flow = ""
+	}
+	return 0, nil
+}
+
+func (s *store) Of(context.Context, ledger.CycleState) (*plan.Plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.noPlan {
+		return nil, ledger.ErrGone
+	}
+	return &plan.Plan{Nodes: make([]plan.Node, 3)}, nil
+}
+
+func (s *store) shape() (whole, archived []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, c := range s.cycles {
+		if c.Archived {
+			archived = append(archived, n)
+		} else {
+			whole = append(whole, n)
+		}
+	}
+	slices.Sort(whole)
+	slices.Sort(archived)
+	return whole, archived
+}
+
+func keep(t *testing.T, s *store) *retention.Keeper {
+	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Detailed: 3, Kept: 6, Log: hclog.NewNullLogger()})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return k
+}
+
+func want(t *testing.T, s *store, whole, archived []int64) {
+	t.Helper()
+	synctest.Wait()
+	w, a := s.shape()
+	if d := cmp.Diff(whole, w); d != "" {
+		t.Errorf("whole cycles differ (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(archived, a); d != "" {
+		t.Errorf("archived cycles differ (-want +got):\n%s", d)
+	}
+}
+
+func TestOldCyclesAreArchivedThenRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(10)
+		k := keep(t, s)
+		k.Tidy("f")
+		want(t, s, []int64{8, 9, 10}, []int64{5, 6, 7})
+		if s.nodes[1] != 3 || s.nodes[5] != 3 {
+			t.Errorf("nodes named: %v", s.nodes)
+		}
+		reads := s.reads
+		s.set(func() { s.cycles[11] = &ledger.CycleState{Flow: "f", Cycle: 11, Status: "failed"} })
+		k.Tidy("f")
+		want(t, s, []int64{9, 10, 11}, []int64{6, 7, 8})
+		if s.reads-reads > 3 {
+			t.Errorf("%d cycles were read for one that is new", s.reads-reads)
+		}
+	})
+}
+
+// TestARunningCycleIsPassedOver and archived when it has ended, however many
+// newer ones were archived before.
+func TestARunningCycleIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(6)
+		s.cycles[1].Status = "running"
+		k := keep(t, s)
+		k.Tidy("f")
+		want(t, s, []int64{1, 4, 5, 6}, []int64{2, 3})
+		s.set(func() { s.cycles[7] = &ledger.CycleState{Flow: "f", Cycle: 7, Status: "completed"} })
+		k.Tidy("f")
+		want(t, s, []int64{1, 5, 6, 7}, []int64{2, 3, 4}) // past what is kept, and still there
+		s.set(func() {
+			delete(s.cycles, 7)
+			s.cycles[1].Status = "completed"
+		})
+		k.Tidy("f")
+		want(t, s, []int64{5, 6}, []int64{1, 2, 3, 4})
+	})
+}
+
+func TestAHalfArchivedCycleIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(5)
+		s.interupt = 1
+		k := keep(t, s)
+		k.Tidy("f")
+		want(t, s, []int64{1, 2, 3, 4, 5}, nil)
+		<-time.After(6 * time.Second)
+		want(t, s, []int64{3, 4, 5}, []int64{1, 2})
+	})
+}
+
+// TestAnOutageIsWaitedOut: no flow's pass is forgotten, and nothing spins.
+func TestAnOutageIsWaitedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(4)
+		s.down = ledger.ErrUnavailable
+		k := keep(t, s)
+		k.Tidy("f", "g", "h")
+		<-time.After(time.Minute)
+		if s.set(func() { s.down = nil }); s.calls > 3*13 {
+			t.Errorf("%d passes were tried in a minute", s.calls)
+		}
+		<-time.After(6 * time.Second)
+		want(t, s, []int64{2, 3, 4}, []int64{1})
+	})
+}
+
+func TestAFencedKeeperEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(4)
+		s.down = &ledger.FencedError{Own: 1, Higher: 2}
+		k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Log: hclog.NewNullLogger()})
+		k.Tidy("f")
+		if err := k.Run(t.Context()); !ledger.Fenced(err) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+func TestPurge(t *testing.T) {
+	s := newStore(5)
+	s.cycles[5].Status, s.flow = "running", "deleting"
+	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Log: hclog.NewNullLogger()})
+	if err := k.Purge(t.Context(), "f", "7-0"); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.cycles) > 0 || s.flow != "" || !slices.Equal(s.purged, []string{"7-0"}) || s.nodes[3] != 3 {
+		t.Errorf("left: %v, flow %q, entries %v", s.cycles, s.flow, s.purged)
+	}
+	if err := k.Purge(t.Context(), "f", "8-0"); err != nil || len(s.purged) != 2 {
+		t.Errorf("a flow that is gone: %v, %v", err, s.purged)
+	}
+}
+
+// TestPurgeOfAFlowMadeAgain: an entry that is met late removes nothing of the flow
+// that has the id now.
+func TestPurgeOfAFlowMadeAgain(t *testing.T) {
+	s := newStore(5)
+	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Log: hclog.NewNullLogger()})
+	if err := k.Purge(t.Context(), "f", "7-0"); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.cycles) != 5 || !slices.Equal(s.purged, []string{"7-0"}) {
+		t.Errorf("%d of 5 cycles are left; entries removed: %v", len(s.cycles), s.purged)
+	}
+}
