@@ -64,13 +64,12 @@ func onBoth(t *testing.T, test func(t *testing.T, l *Ledger)) {
 // scene is a flow with nodes in every state: a is running, b waits for it, r
 // retries, h is held, e is ready, o ended.
 type scene struct {
-	l         *Ledger
-	p         *plan.Plan
-	c         Started
-	a         Claim
-	ended     Started
-	readyOfE  Entry
-	suspicion ClaimRequest
+	l        *Ledger
+	p        *plan.Plan
+	c        Started
+	a        Claim
+	ended    Started
+	readyOfE Entry
 }
 
 func (s scene) at(n ids.NodeID) ids.Attempt {

@@ -155,7 +155,7 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 		done := true
 		switch {
 		case fromNewest > k.cfg.Kept:
-			err = k.remove(ctx, f, n)
+			done, err = k.remove(ctx, f, n)
 		case fromNewest > k.cfg.Detailed && n >= floor:
 			if done, err = k.archive(ctx, f, n); done && whole {
 				k.archived(f, n)
@@ -202,23 +202,24 @@ func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) (bool, erro
 	return true, k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes)
 }
 
-func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) error {
+// remove reports whether nothing is left to be done for a cycle.
+func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) (bool, error) {
 	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
 	switch {
 	case errors.Is(err, ledger.ErrGone):
-		return k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nil)
+		return true, k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nil)
 	case err != nil:
-		return err
+		return false, err
 	case !c.Ended():
-		return nil
+		return false, nil
 	}
 	var nodes []ids.NodeID
 	if !c.Archived {
 		if nodes, err = k.nodes(ctx, c); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes)
+	return true, k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes)
 }
 
 // nodes lists the nodes a cycle has records of. A plan that is gone leaves none

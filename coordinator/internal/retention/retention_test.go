@@ -227,9 +227,12 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 		k := keep(t, s)
 		k.Tidy("f", "g", "h")
 		<-time.After(time.Minute)
-		if s.set(func() { s.down = nil }); s.calls > 3*13 {
-			t.Errorf("%d passes were tried in a minute", s.calls)
-		}
+		s.set(func() {
+			s.down = nil
+			if s.calls > 3*13 {
+				t.Errorf("%d passes were tried in a minute", s.calls)
+			}
+		})
 		<-time.After(6 * time.Second)
 		want(t, s, []int64{2, 3, 4}, []int64{1})
 	})

@@ -71,7 +71,7 @@ func parseExpression(expr string, bad *Invalid) *cron.SpecSchedule {
 		bad.add("cron", "%q is an interval; give it in the field interval_seconds", clip(expr))
 		return nil
 	}
-	parser := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow |
+	parser := cron.MustNewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow |
 		cron.Descriptor | cron.Extended | cron.DowOrDom).WithMaxSearchYears(searchYears)
 	parsed, err := parser.Parse(expr)
 	if err != nil {

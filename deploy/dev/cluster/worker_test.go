@@ -50,7 +50,8 @@ func TestWorkerIsKilled(t *testing.T) {
 		at := time.Now()
 		w.kill(t)
 		claim, end := c.again(t, first)
-		t.Logf("worker killed: its node is claimed by %s after %s, the cycle ends %s after %s", claim.Worker, claim.At.Sub(at), end.Detail, end.At.Sub(at))
+		revoked := c.entry(t, time.Second, 0, "revocation", func(r ledger.Record) bool { return r.Op == "expire" && r.Token == first.Token })
+		t.Logf("worker killed: its node is claimed by %s after %s (%s), the cycle ends %s after %s", claim.Worker, claim.At.Sub(at), revoked.Detail, end.Detail, end.At.Sub(at))
 		if claim.Worker == w.name || end.Detail != "completed" {
 			t.Errorf("claimed by %s, the cycle ends %s", claim.Worker, end.Detail)
 		}

@@ -1,0 +1,276 @@
+package mirror_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
+	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// flows is a registry: what this process knows, and what etcd has.
+type flows struct {
+	known, etcd map[ids.FlowID]*registry.Flow
+	away        error
+	asked       int
+}
+
+func newFlows() *flows {
+	return &flows{known: map[ids.FlowID]*registry.Flow{}, etcd: map[ids.FlowID]*registry.Flow{}}
+}
+
+func (f *flows) Get(id ids.FlowID) *registry.Flow { return f.known[id] }
+
+func (f *flows) List() []*registry.Flow {
+	var out []*registry.Flow
+	for _, id := range slices.Sorted(maps.Keys(f.known)) {
+		out = append(out, f.known[id])
+	}
+	return out
+}
+
+func (f *flows) Fresh(_ context.Context, id ids.FlowID) (*registry.Flow, error) {
+	f.asked++
+	return f.etcd[id], f.away
+}
+
+// both makes a flow known and stored.
+func (f *flows) both(x *registry.Flow) *registry.Flow {
+	f.known[x.Record.Flow], f.etcd[x.Record.Flow] = x, x
+	return x
+}
+
+func (f *flows) drop(id ids.FlowID) {
+	delete(f.known, id)
+	delete(f.etcd, id)
+}
+
+func flow(t *testing.T, id string, rev int64) *registry.Flow {
+	t.Helper()
+	body := `{"flow_id":"` + id + `","name":"n","schedule_type":"manual","nodes":[{"id":"a","type":"delay"}],"edges":[]}`
+	f, err := registry.Build(catalog.Record{Flow: ids.FlowID(id), UID: uuid.NewSHA1(uuid.Nil, []byte(id)), Revision: rev, Document: json.RawMessage(body), Anchor: time.UnixMilli(1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// again is the same flow after a deletion.
+func again(f *registry.Flow) *registry.Flow {
+	g := *f
+	p := *f.Plan
+	g.Record.UID[0]++
+	p.UID = g.Record.UID
+	g.Plan = p.Seal()
+	return &g
+}
+
+func held(f *registry.Flow) *registry.Flow {
+	g := *f
+	g.Paused = true
+	return &g
+}
+
+type kit struct {
+	*testing.T
+	*flows
+	l      *ledger.Ledger
+	redis  *miniredis.Miniredis
+	mirror *mirror.Mirror
+}
+
+func start(t *testing.T) *kit {
+	t.Helper()
+	m := miniredis.RunT(t)
+	l, err := ledger.Open(t.Context(), ledger.Config{URL: "redis://" + m.Addr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	f := newFlows()
+	return &kit{t, f, l, m, mirror.New(l, f, hclog.NewNullLogger())}
+}
+
+// has compares the ledger's flows with "id status revision uid".
+func (k *kit) has(want map[ids.FlowID]string) {
+	k.Helper()
+	known, err := k.l.FlowIDs(k.Context())
+	if err != nil {
+		k.Fatal(err)
+	}
+	states, err := k.l.Flows(k.Context(), known)
+	if err != nil {
+		k.Fatal(err)
+	}
+	got := map[ids.FlowID]string{}
+	for f, s := range states {
+		got[f] = s.Status
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		k.Errorf("flows of the ledger differ (-want +got):\n%s", d)
+	}
+}
+
+func (k *kit) all() (later []ids.FlowID) {
+	k.Helper()
+	_, later, err := k.mirror.All(k.Context())
+	if err != nil {
+		k.Fatal(err)
+	}
+	return later
+}
+
+// purge removes a deleted flow as the leader does.
+func (k *kit) purge(f ids.FlowID) {
+	k.Helper()
+	if left, err := k.l.PurgeFlow(k.Context(), 1, f, ""); err != nil || left > 0 {
+		k.Fatal(left, err)
+	}
+}
+
+func TestFlowsComeBackAfterAFlush(t *testing.T) {
+	k := start(t)
+	k.both(flow(t, "f", 1))
+	k.both(held(flow(t, "g", 3)))
+	k.all()
+	want := map[ids.FlowID]string{"f": "active", "g": "paused"}
+	k.has(want)
+	k.redis.FlushAll()
+	if later := k.all(); later != nil {
+		t.Errorf("left for later: %v", later)
+	}
+	k.has(want)
+	if p, err := k.l.ReadPlan(t.Context(), "g", 3); err != nil || len(p.Nodes) != 1 {
+		t.Errorf("plan of g: %v, %v", p, err)
+	}
+}
+
+func TestWhatHappenedWhileRedisWasAway(t *testing.T) {
+	k := start(t)
+	for _, id := range []string{"gone", "edited", "held", "resumed", "again"} {
+		k.both(flow(t, id, 1))
+	}
+	k.both(held(flow(t, "resumed", 1)))
+	k.all()
+	k.drop("gone")
+	k.both(flow(t, "edited", 2))
+	k.both(held(flow(t, "held", 1)))
+	k.both(flow(t, "resumed", 1))
+	k.both(again(flow(t, "again", 1)))
+	if d := cmp.Diff([]ids.FlowID{"again"}, k.all()); d != "" {
+		t.Errorf("left for later (-want +got):\n%s", d)
+	}
+	k.has(map[ids.FlowID]string{"gone": "deleting", "edited": "active", "held": "paused", "resumed": "active", "again": "deleting"})
+	if s, err := k.l.Flow(t.Context(), "edited"); err != nil || s.Revision != 2 {
+		t.Errorf("edited: %v, %v", s, err)
+	}
+	k.purge("gone")
+	k.purge("again")
+	k.all()
+	k.has(map[ids.FlowID]string{"edited": "active", "held": "paused", "resumed": "active", "again": "active"})
+}
+
+// TestAFlowMadeAgainLeavesTheOldPlanAlone until the old flow is removed: the
+// removal finds the nodes of its cycles in that plan.
+func TestAFlowMadeAgainLeavesTheOldPlanAlone(t *testing.T) {
+	k := start(t)
+	old := k.both(flow(t, "f", 1))
+	k.all()
+	made := k.both(again(old))
+	for range 3 {
+		if err := k.mirror.One(t.Context(), "f"); !errors.Is(err, ledger.ErrDeleting) {
+			t.Fatalf("One: %v", err)
+		}
+		if err := k.mirror.Install(t.Context(), made); !errors.Is(err, ledger.ErrDeleting) {
+			t.Fatalf("Install: %v", err)
+		}
+	}
+	if p, err := k.l.ReadPlan(t.Context(), "f", 1); err != nil || p.UID != old.Record.UID {
+		t.Errorf("the plan is of %v, %v", p, err)
+	}
+	k.purge("f")
+	if err := k.mirror.One(t.Context(), "f"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := k.l.Flow(t.Context(), "f"); err != nil || s.UID != made.Record.UID {
+		t.Errorf("the ledger has %v, %v", s, err)
+	}
+}
+
+// TestAProcessThatIsBehind must not undo what went through another coordinator.
+func TestAProcessThatIsBehind(t *testing.T) {
+	one := func(k *kit) { _ = k.mirror.One(k.Context(), "f") }
+	all := func(k *kit) { k.all() }
+	for name, c := range map[string]struct {
+		ledger, etcd, known func(f *registry.Flow) *registry.Flow
+		want                map[ids.FlowID]string
+	}{
+		"a flow it does not know yet": {same, same, none, map[ids.FlowID]string{"f": "active"}},
+		"a flow made again":           {again, again, same, map[ids.FlowID]string{"f": "active"}},
+		"a pause":                     {held, held, same, map[ids.FlowID]string{"f": "paused"}},
+	} {
+		for how, mirror := range map[string]func(*kit){"one": one, "all": all} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				k := start(t)
+				f := flow(t, "f", 1)
+				k.both(c.ledger(f))
+				k.all()
+				k.drop("f")
+				for into, x := range map[*map[ids.FlowID]*registry.Flow]*registry.Flow{&k.etcd: c.etcd(f), &k.known: c.known(f)} {
+					if x != nil {
+						(*into)["f"] = x
+					}
+				}
+				mirror(k)
+				k.has(c.want)
+				k.away = errors.New("etcd is away")
+				mirror(k)
+				k.has(c.want)
+			})
+		}
+	}
+	t.Run("a deletion", func(t *testing.T) {
+		k := start(t)
+		k.known["f"] = flow(t, "f", 1)
+		if err := k.mirror.One(t.Context(), "f"); err != nil {
+			t.Fatal(err)
+		}
+		k.has(map[ids.FlowID]string{})
+	})
+}
+
+func same(f *registry.Flow) *registry.Flow { return f }
+
+func none(*registry.Flow) *registry.Flow { return nil }
+
+// TestNothingToDoAsksNobody: the leader looks at every flow.
+func TestNothingToDoAsksNobody(t *testing.T) {
+	k := start(t)
+	k.both(flow(t, "f", 1))
+	k.both(held(flow(t, "g", 1)))
+	k.all()
+	k.all()
+	if k.asked > 0 {
+		t.Errorf("etcd was asked %d times", k.asked)
+	}
+}
