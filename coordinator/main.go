@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -96,6 +97,12 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 	defer func() { err = errors.Join(err, l.Close()) }()
 	q := rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType}
 	return Run(ctx, cfg, etcd, l, NewQueue(rabbit.NewPublisher(q), rabbit.NewAdmin(q)))
+}
+
+// Connect makes an etcd client with the settings that a coordinator counts on,
+// without credentials. The caller closes it.
+func Connect(endpoints []string) (*clientv3.Client, error) {
+	return election.Connect(election.ConnectConfig{Endpoints: endpoints})
 }
 
 func trim(in []string) []string {

@@ -87,15 +87,6 @@ func (s *span) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// passThrough is the result that emits every input under its own handle.
-func passThrough(in *node.Input) node.Result {
-	out := make(map[string]any, len(in.Values))
-	for handle, raw := range in.Values {
-		out[handle] = raw
-	}
-	return node.Outputs(out)
-}
-
 func permanentf(format string, args ...any) error {
 	return node.Permanent(fmt.Errorf(format, args...))
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/tradingflow/weather-station/worker/node"
 )
 
-// runDelay waits for the parameter duration, then emits its inputs.
+// runDelay waits for the parameter duration. It emits nothing of its own: an edge
+// that names one of its inputs is given that input, as with every type. Emitting
+// all of them would make the whole result of a chain grow with every join.
 func runDelay(ctx context.Context, in *node.Input) (node.Result, error) {
 	var p struct {
 		common
@@ -24,7 +26,7 @@ func runDelay(ctx context.Context, in *node.Input) (node.Result, error) {
 	if err := wait(ctx, time.Duration(*p.Duration)); err != nil {
 		return node.Result{}, fmt.Errorf("delay: %w", err)
 	}
-	return passThrough(in), nil
+	return node.Result{}, nil
 }
 
 // wait returns after d, or with the context's error.

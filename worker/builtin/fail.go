@@ -11,7 +11,7 @@ import (
 
 // runFail fails on purpose, for drills and tests. Parameters: message;
 // permanent (no retry cures it); times (only the first N attempts fail, then
-// the inputs are emitted; 0 = all fail); panic; hang (wait that long first).
+// it succeeds; 0 = all fail); panic; hang (wait that long first).
 func runFail(ctx context.Context, in *node.Input) (node.Result, error) {
 	p := struct {
 		common
@@ -28,7 +28,7 @@ func runFail(ctx context.Context, in *node.Input) (node.Result, error) {
 		return node.Result{}, permanentf("fail: times is %d; it must be 0 or more", p.Times)
 	}
 	if p.Times > 0 && in.Attempt > p.Times {
-		return passThrough(in), nil
+		return node.Result{}, nil
 	}
 	if err := wait(ctx, time.Duration(p.Hang)); err != nil {
 		return node.Result{}, fmt.Errorf("fail: %w", err)

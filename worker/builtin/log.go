@@ -11,7 +11,8 @@ import (
 // The longest text of one input that a log line carries, in bytes.
 const maxLoggedInput = 1 << 10
 
-// runLog writes its inputs to the worker's log, then emits them.
+// runLog writes its inputs to the worker's log. It emits nothing of its own, as
+// runDelay.
 // Parameters: message; level trace, debug, info (default), warn or error.
 func runLog(_ context.Context, in *node.Input) (node.Result, error) {
 	var p struct {
@@ -40,5 +41,5 @@ func runLog(_ context.Context, in *node.Input) (node.Result, error) {
 	if in.Log != nil {
 		in.Log.Log(level, "log node", "message", p.Message, "inputs", inputs)
 	}
-	return passThrough(in), nil
+	return node.Result{}, nil
 }

@@ -199,7 +199,8 @@ func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	return true, k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes)
+	err = k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes)
+	return err == nil, err
 }
 
 // remove reports whether nothing is left to be done for a cycle.

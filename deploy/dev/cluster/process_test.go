@@ -123,9 +123,9 @@ func (p *process) stop() {
 	<-p.gone
 }
 
-// faults returns the lines that no run may have, and what a reader of a failed
-// test wants to see.
-func (p *process) faults() (crashed []string, tail string) {
+// faults returns the lines that the run may not have, and what a reader of a
+// failed test wants to see. quiet says that nothing was done to the cluster.
+func (p *process) faults(quiet bool) (found []string, tail string) {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return nil, err.Error()
@@ -133,7 +133,10 @@ func (p *process) faults() (crashed []string, tail string) {
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	for _, l := range lines {
 		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") || strings.Contains(l, "WARNING: DATA RACE") {
-			crashed = append(crashed, l)
+			found = append(found, l)
+		}
+		if quiet && strings.Contains(l, "[ERROR]") && !strings.Contains(l, "handler panicked") { // which is the node's fault
+			found = append(found, l)
 		}
 	}
 	var shown []string
@@ -145,7 +148,7 @@ func (p *process) faults() (crashed []string, tail string) {
 	if len(shown) > 120 {
 		shown = append(append(shown[:60:60], fmt.Sprintf("… %d lines …", len(shown)-120)), shown[len(shown)-60:]...)
 	}
-	return crashed, filepath.Base(p.log) + ":\n  " + strings.Join(shown, "\n  ")
+	return found, filepath.Base(p.log) + ":\n  " + strings.Join(shown, "\n  ")
 }
 
 var lastPort atomic.Int32

@@ -96,6 +96,11 @@ func (d *document) cycle(ctx context.Context, reg *node.Registry, n int64) (map[
 		done[spec.ID] = nil
 		if !res.Stop {
 			done[spec.ID] = map[string]json.RawMessage{}
+			for _, e := range d.Edges { // an edge that names an input is given that input
+				if v, ok := in.Values[e.SourceHandle]; ok && e.Source == spec.ID {
+					done[spec.ID][e.SourceHandle] = v
+				}
+			}
 			for h, v := range res.Outputs {
 				if done[spec.ID][h], err = json.Marshal(v); err != nil {
 					return nil, err

@@ -7,8 +7,6 @@ import (
 	"net"
 
 	"github.com/hashicorp/go-hclog"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/tradingflow/weather-station/coordinator"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -75,7 +73,7 @@ func (t *Topology) runWorker(ctx context.Context, m *member) (err error) {
 
 func (t *Topology) runCoordinator(ctx context.Context, m *member) (err error) {
 	log := t.cfg.Log.Named("coordinator")
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{t.etcdAddr()}, Logger: zap.NewNop()})
+	etcd, err := coordinator.Connect([]string{t.etcdAddr()})
 	if err != nil {
 		return fmt.Errorf("make etcd client: %w", err)
 	}

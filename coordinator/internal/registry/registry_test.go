@@ -1,0 +1,178 @@
+package registry_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shelf is a catalog in memory.
+type shelf struct {
+	mu     sync.Mutex
+	flows  map[ids.FlowID]catalog.Record
+	paused map[ids.FlowID]time.Time
+	etcd   map[ids.FlowID]catalog.Record // what Fresh sees; the rest is seen by Get
+	away   error
+	onGet  func() // runs after a record was read
+}
+
+func newShelf() *shelf {
+	return &shelf{flows: map[ids.FlowID]catalog.Record{}, paused: map[ids.FlowID]time.Time{}, etcd: map[ids.FlowID]catalog.Record{}}
+}
+
+func (s *shelf) put(r catalog.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flows[r.Flow], s.etcd[r.Flow] = r, r
+}
+
+func (s *shelf) Get(f ids.FlowID) (catalog.Record, bool) {
+	s.mu.Lock()
+	r, ok := s.flows[f]
+	on := s.onGet
+	s.onGet = nil
+	s.mu.Unlock()
+	if on != nil {
+		on()
+	}
+	return r, ok
+}
+
+func (s *shelf) PausedSince(f ids.FlowID) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.paused[f]
+	return t, ok
+}
+
+func (s *shelf) GetFresh(_ context.Context, f ids.FlowID) (catalog.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.etcd[f]; ok || s.away != nil {
+		return r, s.away
+	}
+	return catalog.Record{}, fmt.Errorf("get: %w", catalog.ErrNotFound)
+}
+
+func (s *shelf) PausedFresh(_ context.Context, f ids.FlowID) (time.Time, bool, error) {
+	t, ok := s.PausedSince(f)
+	return t, ok, s.away
+}
+
+func (s *shelf) Subscribe() *catalog.Subscription { panic("not followed here") }
+
+func (s *shelf) Synced() <-chan struct{} { panic("not followed here") }
+
+func record(id string, rev int64) catalog.Record {
+	body := fmt.Sprintf(`{"flow_id":%q,"name":"n","schedule_type":"manual","nodes":[{"id":"a","type":"delay"}],"edges":[]}`, id)
+	return catalog.Record{Flow: ids.FlowID(id), UID: uuid.NewSHA1(uuid.Nil, []byte(id)), Revision: rev, Document: json.RawMessage(body), Anchor: time.UnixMilli(1000)}
+}
+
+func TestRefresh(t *testing.T) {
+	s := newShelf()
+	r := registry.New(s, hclog.NewNullLogger())
+	sub := r.Subscribe()
+	defer sub.Close()
+	s.put(record("f", 1))
+	r.Refresh("f")
+	first := r.Get("f")
+	if first == nil || first.Plan.Revision != 1 || first.Plan.UID != first.Record.UID || first.Paused {
+		t.Fatalf("got %+v", first)
+	}
+	s.paused["f"] = time.UnixMilli(5000)
+	r.Refresh("f")
+	second := r.Get("f")
+	if !second.Paused || second.PausedAt.UnixMilli() != 5000 || second.Plan != first.Plan || first.Paused {
+		t.Errorf("a pause gives %+v; the one handed out before is %+v", second, first)
+	}
+	s.put(record("f", 2))
+	s.put(record("e", 1))
+	r.Refresh("f")
+	r.Refresh("e")
+	if got := r.List(); len(got) != 2 || got[0].Record.Flow != "e" || got[1].Plan.Revision != 2 {
+		t.Errorf("list: %+v", got)
+	}
+	bad := record("f", 3)
+	bad.Document = json.RawMessage(`{}`)
+	s.put(bad)
+	r.Refresh("f")
+	if got := r.Get("f"); got == nil || got.Plan.Revision != 2 {
+		t.Errorf("an unreadable record put %+v in place", got)
+	}
+	delete(s.flows, "f")
+	r.Refresh("f")
+	if got := r.Get("f"); got != nil {
+		t.Errorf("a deleted flow is %+v", got)
+	}
+	<-sub.Ready()
+	if d := cmp.Diff([]ids.FlowID{"e", "f"}, sub.Take()); d != "" {
+		t.Errorf("changed flows (-want +got):\n%s", d)
+	}
+	if got := sub.Take(); len(got) > 0 {
+		t.Errorf("taken twice: %v", got)
+	}
+}
+
+// TestALateRefreshPutsNothingBack: two goroutines refresh one flow; the one that
+// read the older record comes last.
+func TestALateRefreshPutsNothingBack(t *testing.T) {
+	s := newShelf()
+	r := registry.New(s, hclog.NewNullLogger())
+	s.put(record("f", 1))
+	var newer sync.WaitGroup
+	s.onGet = func() {
+		s.put(record("f", 2))
+		began := make(chan struct{})
+		newer.Go(func() { close(began); r.Refresh("f") })
+		<-began
+		for range 1000 { // let it overtake, if it can
+			if f := r.Get("f"); f != nil {
+				return
+			}
+		}
+	}
+	r.Refresh("f")
+	newer.Wait()
+	if got := r.Get("f").Record.Revision; got != 2 {
+		t.Errorf("revision %d is in memory, the catalog has 2", got)
+	}
+}
+
+func TestFresh(t *testing.T) {
+	s := newShelf()
+	r := registry.New(s, hclog.NewNullLogger())
+	s.put(record("f", 1))
+	r.Refresh("f")
+	known := r.Get("f")
+	if f, err := r.Fresh(t.Context(), "f"); err != nil || f.Plan != known.Plan {
+		t.Errorf("known: %v, %v", f, err)
+	}
+	s.etcd["f"] = record("f", 2) // the watch is behind
+	if f, err := r.Fresh(t.Context(), "f"); err != nil || f.Plan.Revision != 2 {
+		t.Errorf("newer: %v, %v", f, err)
+	}
+	delete(s.etcd, "f")
+	if f, err := r.Fresh(t.Context(), "f"); err != nil || f != nil {
+		t.Errorf("gone: %v, %v", f, err)
+	}
+	s.away = &catalog.Unavailable{Op: "get", Err: errors.New("away")}
+	var away *catalog.Unavailable
+	if _, err := r.Fresh(t.Context(), "f"); !errors.As(err, &away) {
+		t.Errorf("without etcd: %v", err)
+	}
+}
