@@ -130,7 +130,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	health := dependencies(l, queue, flows)
 	m := newMetrics()
 	ctl := control.New(control.Config{
-		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Election: elector, Depths: queue,
+		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Election: elector, Transfer: elector.Transfer, Depths: queue,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{

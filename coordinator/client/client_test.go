@@ -50,20 +50,22 @@ func refusing(t *testing.T) string {
 // calls is every method of the client, by the service's method it reaches.
 func calls(c *client.Client) map[string]func(context.Context) (any, error) {
 	return map[string]func(context.Context) (any, error){
-		"Register":    func(ctx context.Context) (any, error) { return c.Register(ctx, []byte("{}"), client.RegisterOptions{}) },
-		"ListFlows":   func(ctx context.Context) (any, error) { return c.Flows(ctx) },
-		"GetFlow":     func(ctx context.Context) (any, error) { return c.Flow(ctx, "btc") },
-		"DeleteFlow":  func(ctx context.Context) (any, error) { return nil, c.DeleteFlow(ctx, "btc") },
-		"PauseFlow":   func(ctx context.Context) (any, error) { return c.PauseFlow(ctx, "btc") },
-		"ResumeFlow":  func(ctx context.Context) (any, error) { return c.ResumeFlow(ctx, "btc") },
-		"Metrics":     func(ctx context.Context) (any, error) { return c.Metrics(ctx, "btc") },
-		"StartCycle":  func(ctx context.Context) (any, error) { return c.StartCycle(ctx, "btc", "") },
-		"ListCycles":  func(ctx context.Context) (any, error) { return c.Cycles(ctx, "btc", 0, 0) },
-		"GetCycle":    func(ctx context.Context) (any, error) { return c.Cycle(ctx, "btc", 7) },
-		"CancelCycle": func(ctx context.Context) (any, error) { return c.CancelCycle(ctx, "btc", 7) },
-		"GetNode":     func(ctx context.Context) (any, error) { return c.Node(ctx, "btc", 7, "price") },
-		"Cluster":     func(ctx context.Context) (any, error) { return c.Cluster(ctx) },
-		"Workers":     func(ctx context.Context) (any, error) { return c.Workers(ctx) },
+		"Register":       func(ctx context.Context) (any, error) { return c.Register(ctx, []byte("{}"), client.RegisterOptions{}) },
+		"ListFlows":      func(ctx context.Context) (any, error) { return c.Flows(ctx) },
+		"GetFlow":        func(ctx context.Context) (any, error) { return c.Flow(ctx, "btc") },
+		"DeleteFlow":     func(ctx context.Context) (any, error) { return nil, c.DeleteFlow(ctx, "btc") },
+		"PauseFlow":      func(ctx context.Context) (any, error) { return c.PauseFlow(ctx, "btc") },
+		"ResumeFlow":     func(ctx context.Context) (any, error) { return c.ResumeFlow(ctx, "btc") },
+		"Metrics":        func(ctx context.Context) (any, error) { return c.Metrics(ctx, "btc") },
+		"StartCycle":     func(ctx context.Context) (any, error) { return c.StartCycle(ctx, "btc", "") },
+		"ListCycles":     func(ctx context.Context) (any, error) { return c.Cycles(ctx, "btc", 0, 0) },
+		"GetCycle":       func(ctx context.Context) (any, error) { return c.Cycle(ctx, "btc", 7) },
+		"CancelCycle":    func(ctx context.Context) (any, error) { return c.CancelCycle(ctx, "btc", 7) },
+		"GetNode":        func(ctx context.Context) (any, error) { return c.Node(ctx, "btc", 7, "price") },
+		"Cluster":        func(ctx context.Context) (any, error) { return c.Cluster(ctx) },
+		"Workers":        func(ctx context.Context) (any, error) { return c.Workers(ctx) },
+		"Verify":         func(ctx context.Context) (any, error) { return c.Verify(ctx, client.VerifyOptions{}) },
+		"TransferLeader": func(ctx context.Context) (any, error) { return c.TransferLeader(ctx, false) },
 	}
 }
 
@@ -85,6 +87,8 @@ func TestEveryCallBringsBackWhatTheServiceGave(t *testing.T) {
 	want["GetNode"], _ = s.OnGetNode(ctx, "btc", 7, "price")
 	want["Cluster"], _ = s.OnCluster(ctx)
 	want["Workers"], _ = s.OnWorkers(ctx)
+	want["Verify"], _ = s.OnVerify(ctx, httpapi.VerifyRange{})
+	want["TransferLeader"], _ = s.OnTransfer(ctx, false)
 	for name := range calls(nil) {
 		t.Run(name, func(t *testing.T) {
 			s := httpapitest.New()
@@ -135,6 +139,24 @@ func TestParametersArrive(t *testing.T) {
 	}
 	if _, err := c.StartCycle(ctx, "btc", ""); err != nil || len(key) != 36 {
 		t.Errorf("made-up key %q, error %v", key, err)
+	}
+	var verified httpapi.VerifyRange
+	var here bool
+	s.OnVerify = func(_ context.Context, r httpapi.VerifyRange) (api.Proof, error) {
+		verified = r
+		return api.Proof{}, nil
+	}
+	s.OnTransfer = func(_ context.Context, h bool) (api.Transfer, error) {
+		here = h
+		return api.Transfer{}, nil
+	}
+	day := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	_, err := c.Verify(ctx, client.VerifyOptions{Flow: "btc", From: "2026-01-02T00:00:00Z", To: "2026-01-03T00:00:00Z"})
+	if diff := cmp.Diff(httpapi.VerifyRange{Flow: "btc", From: day, To: day.AddDate(0, 0, 1)}, verified); diff != "" || err != nil {
+		t.Errorf("range (-want +got):\n%s, error %v", diff, err)
+	}
+	if _, err := c.TransferLeader(ctx, true); err != nil || !here {
+		t.Errorf("here %v, error %v", here, err)
 	}
 	if _, err := c.Cycles(ctx, "btc", 3, 9); err != nil || limit != 3 || before != 9 {
 		t.Errorf("limit %d before %d, error %v", limit, before, err)
@@ -234,7 +256,7 @@ func TestBrokenConnectionMovesOnOnlyWhatMayBeDoneTwice(t *testing.T) {
 			_, err := calls(c)[name](context.Background())
 			c.Close()
 			bad.Close()
-			once := name == "DeleteFlow" || name == "CancelCycle"
+			once := name == "DeleteFlow" || name == "CancelCycle" || name == "TransferLeader"
 			var u *client.Unreachable
 			if once && (!errors.As(err, &u) || len(s.Calls()) != 0) {
 				t.Errorf("done again: error %v, calls %v", err, s.Calls())
@@ -329,7 +351,11 @@ func TestBadIDsAreNotSent(t *testing.T) {
 		_, e3 := c.Cycles(ctx, id, 0, 0)
 		_, e4 := c.CancelCycle(ctx, id, 1)
 		_, e5 := c.Node(ctx, "btc", 1, id)
-		for i, err := range []error{e1, c.DeleteFlow(ctx, id), e2, e3, e4, e5} {
+		e6 := e1
+		if id != "" {
+			_, e6 = c.Verify(ctx, client.VerifyOptions{Flow: id})
+		}
+		for i, err := range []error{e1, c.DeleteFlow(ctx, id), e2, e3, e4, e5, e6} {
 			var bad *ids.Error
 			if !errors.As(err, &bad) {
 				t.Errorf("id %q, call %d: got %v", id, i, err)

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/shared/ids"
 )
 
 // Cluster returns leader, members, pools and health.
@@ -19,6 +21,47 @@ func (c *Client) Workers(ctx context.Context) ([]api.Worker, error) {
 	var out api.WorkerList
 	err := c.do(ctx, call{method: http.MethodGet, path: base + "/workers"}, &out)
 	return out.Workers, err
+}
+
+// VerifyOptions bound Verify. Both sides are an RFC 3339 instant, or how long ago
+// as "-10m"; "" leaves the side open.
+type VerifyOptions struct {
+	Flow     string // "" = every flow
+	From, To string
+}
+
+// Verify checks the journal against the guarantees. A journal that breaks them
+// is no error: look at Clean.
+func (c *Client) Verify(ctx context.Context, opts VerifyOptions) (api.Proof, error) {
+	var out api.Proof
+	k := call{method: http.MethodGet, path: base + "/verify", query: url.Values{}}
+	if opts.Flow != "" {
+		if _, err := ids.ParseFlowID(opts.Flow); err != nil {
+			return out, err
+		}
+		k.query.Set("flow", opts.Flow)
+	}
+	if opts.From != "" {
+		k.query.Set("from", opts.From)
+	}
+	if opts.To != "" {
+		k.query.Set("to", opts.To)
+	}
+	err := c.do(ctx, k, &out)
+	return out, err
+}
+
+// TransferLeader hands the leadership over to a standby and returns the one that
+// ended. here asks only the coordinator that gets the call; otherwise it passes
+// the call on to the leader. *Problem with status 409 when there is no standby.
+func (c *Client) TransferLeader(ctx context.Context, here bool) (api.Transfer, error) {
+	k := call{method: http.MethodPost, path: base + "/leader/transfer", query: url.Values{}, once: true}
+	if here {
+		k.query.Set("here", "true")
+	}
+	var out api.Transfer
+	err := c.do(ctx, k, &out)
+	return out, err
 }
 
 // Ready asks whether a coordinator may be used. One that may not gives

@@ -22,6 +22,8 @@ type cli struct {
 	Node    nodeCmd    `cmd:"" help:"Nodes of a cycle: get."`
 	Cluster clusterCmd `cmd:"" help:"The cluster: status."`
 	Worker  workerCmd  `cmd:"" help:"Workers: list."`
+	Leader  leaderCmd  `cmd:"" help:"The leadership: transfer."`
+	Verify  verifyCmd  `cmd:"" help:"Check the journal against the guarantees."`
 	Version versionCmd `cmd:"" help:"Print the version of stationctl."`
 }
 
@@ -33,11 +35,12 @@ Examples:
     stationctl flow run btc-momentum --wait
     stationctl -o json cycle get btc-momentum 7
     stationctl --server http://10.0.0.1:7002,http://10.0.0.2:7002 cluster status
+    stationctl verify --from=-10m
 
 Exit codes:
 
-    0  done; a cycle that was waited for completed
-    1  refused by the server, or a cycle that was waited for ended otherwise
+    0  done; a cycle that was waited for completed; the journal is clean
+    1  refused by the server; a cycle that was waited for ended otherwise; the journal breaks a rule
     2  wrong usage, or a document with faults
     3  no answer: the server can't be reached, is unavailable or too slow
     4  what was named does not exist`

@@ -10,8 +10,9 @@
 //
 // Exit codes, for scripts:
 //
-//	0  done; a cycle that was waited for completed
-//	1  refused by the server, or a cycle that was waited for ended otherwise
+//	0  done; a cycle that was waited for completed; "verify" found the journal clean
+//	1  refused by the server; a cycle that was waited for ended otherwise; "verify"
+//	   found a record that breaks a rule
 //	2  wrong usage, or a document with faults; trying again will not help
 //	3  no answer: the server can't be reached, is unavailable or too slow;
 //	   trying again may help

@@ -45,6 +45,7 @@ type Config struct {
 	Plans     *plans.Cache
 	Mirror    *mirror.Mirror
 	Election  Election
+	Transfer  func(ctx context.Context) error // ends this coordinator's leadership, as election.Elector.Transfer
 	Depths    Depths
 	Prefix    string
 	ID        string // of this coordinator

@@ -51,6 +51,7 @@ func New(cfg Config) (http.Handler, error) {
 	s.flows()
 	s.cycles()
 	s.cluster()
+	s.verify()
 	s.original()
 	s.healthRoutes()
 	// The framework describes its own error model; no answer uses it.

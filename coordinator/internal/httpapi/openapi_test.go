@@ -91,6 +91,7 @@ func TestDescriptionListsEveryRoute(t *testing.T) {
 		"GET /api/v1/flows/{flow}/cycles/{cycle}",
 		"GET /api/v1/flows/{flow}/cycles/{cycle}/nodes/{node}",
 		"GET /api/v1/flows/{flow}/metrics",
+		"GET /api/v1/verify",
 		"GET /api/v1/workers",
 		"GET /flows/{flow}/status",
 		"GET /livez",
@@ -100,6 +101,7 @@ func TestDescriptionListsEveryRoute(t *testing.T) {
 		"POST /api/v1/flows/{flow}/cycles/{cycle}/cancel",
 		"POST /api/v1/flows/{flow}/pause",
 		"POST /api/v1/flows/{flow}/resume",
+		"POST /api/v1/leader/transfer",
 		"POST /flows/execute",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -47,6 +48,18 @@ type Cluster interface {
 	Cluster(ctx context.Context) (api.Cluster, error)
 	// Workers returns the live workers, ordered by pool and id.
 	Workers(ctx context.Context) ([]api.Worker, error)
+	// Verify checks a part of the journal. That it breaks rules is no error.
+	Verify(ctx context.Context, r VerifyRange) (api.Proof, error)
+	// TransferLeader ends the present leadership and returns it, once it has
+	// ended. Without a standby, without a leader, or if here is set and this
+	// coordinator does not lead, it gives *Conflict and changes nothing.
+	TransferLeader(ctx context.Context, here bool) (api.Transfer, error)
+}
+
+// VerifyRange bounds Verify. Zero values leave a side open.
+type VerifyRange struct {
+	Flow     ids.FlowID // "" = every flow
+	From, To time.Time
 }
 
 // Service is everything behind the API.

@@ -57,6 +57,8 @@ type Keeper struct {
 	cfg  Config
 	wake chan struct{}
 
+	purging sync.Mutex // one purge at a time
+
 	mu      sync.Mutex
 	waiting map[ids.FlowID]struct{}
 	order   []ids.FlowID
@@ -243,8 +245,11 @@ func (k *Keeper) nodes(ctx context.Context, c ledger.CycleState) ([]ids.NodeID, 
 
 // Purge removes a deleted flow: its cycles, whatever their state, then the rest.
 // entry is the outbox entry that asked for it. A flow that is not being deleted
-// keeps all it has.
+// keeps all it has. A deletion may be asked for twice: the second purge waits for
+// the first, so that what it reads is not removed, or made anew, under its hands.
 func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
+	k.purging.Lock()
+	defer k.purging.Unlock()
 	s, err := k.cfg.Ledger.Flow(ctx, f)
 	if err == nil && s.Status != "deleting" {
 		_, err = k.cfg.Ledger.PurgeFlow(ctx, k.cfg.Epoch, f, entry) // removes the entry alone

@@ -19,6 +19,7 @@ func TestLargeLoadSurvivesTheLeader(t *testing.T) {
 		names = append(names, fmt.Sprintf("diamond-%d", i))
 		c.register(t, diamond(names[i], 0))
 	}
+	leader, _ := c.leader(t)
 	began := time.Now()
 	c.run(t, "wide")
 	var calls sync.WaitGroup
@@ -36,7 +37,6 @@ func TestLargeLoadSurvivesTheLeader(t *testing.T) {
 		n := count(c.read(), "outcome")
 		return n >= 300, fmt.Sprint(n)
 	})
-	leader, _ := c.leader(t)
 	skip, at := len(c.read()), time.Now()
 	leader.kill(t)
 	outcomes := 0

@@ -135,7 +135,7 @@ func (p *process) faults(quiet bool) (found []string, tail string) {
 		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") || strings.Contains(l, "WARNING: DATA RACE") {
 			found = append(found, l)
 		}
-		if quiet && strings.Contains(l, "[ERROR]") && !strings.Contains(l, "handler panicked") { // which is the node's fault
+		if quiet && strings.Contains(l, "[ERROR]") && !strings.Contains(l, "handler panicked") && !strings.Contains(l, "coordinator.alert") { // of nodes that fail
 			found = append(found, l)
 		}
 	}

@@ -86,6 +86,18 @@ func (s *Service) Cluster(ctx context.Context) (api.Cluster, error) {
 	return s.OnCluster(ctx)
 }
 
+// Verify notes the call and answers by OnVerify.
+func (s *Service) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error) {
+	s.note("Verify")
+	return s.OnVerify(ctx, r)
+}
+
+// TransferLeader notes the call and answers by OnTransfer.
+func (s *Service) TransferLeader(ctx context.Context, here bool) (api.Transfer, error) {
+	s.note("TransferLeader")
+	return s.OnTransfer(ctx, here)
+}
+
 // Workers notes the call and answers by OnWorkers.
 func (s *Service) Workers(ctx context.Context) ([]api.Worker, error) {
 	s.note("Workers")

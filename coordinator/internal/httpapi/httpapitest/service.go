@@ -33,6 +33,8 @@ type Service struct {
 	OnMetrics     func(ctx context.Context, flow ids.FlowID) (api.Metrics, error)
 	OnCluster     func(ctx context.Context) (api.Cluster, error)
 	OnWorkers     func(ctx context.Context) ([]api.Worker, error)
+	OnVerify      func(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error)
+	OnTransfer    func(ctx context.Context, here bool) (api.Transfer, error)
 
 	mu    sync.Mutex
 	calls []string
@@ -116,6 +118,11 @@ func New() *Service {
 			return []api.Worker{{WorkerID: "w-1", Pool: "default", NodeTypes: []string{"http", "log"}, Concurrency: 4, Busy: 1,
 				Version: "1.0", StartedAt: api.At(Start()), LastBeat: api.At(Start().Add(time.Minute))}}, nil
 		},
+		OnVerify: func(context.Context, httpapi.VerifyRange) (api.Proof, error) {
+			return api.Proof{Clean: true, Records: 40, First: "1767323045678-0", Last: "1767323049000-3", Checked: map[string]int64{"claims": 4, "slots": 7},
+				Cycles: 2, Open: 1, Violations: []api.Violation{}, TookMS: 3}, nil
+		},
+		OnTransfer: func(context.Context, bool) (api.Transfer, error) { return api.Transfer{From: "c-1", Epoch: 42}, nil },
 	}
 }
 

@@ -1,0 +1,36 @@
+package api
+
+// Proof is what GET /verify found in the journal.
+type Proof struct {
+	Clean      bool             `json:"clean" doc:"No record breaks a rule"`
+	Records    int64            `json:"records" doc:"Records of the journal that were read"`
+	First      string           `json:"first,omitempty" doc:"Id of the first of them"`
+	Last       string           `json:"last,omitempty" doc:"Id of the last of them"`
+	Checked    map[string]int64 `json:"checked" nullable:"false" doc:"How often each rule was applied"`
+	Cycles     int64            `json:"cycles" doc:"Cycles seen from start to end"`
+	Open       int64            `json:"open" doc:"Cycles that started in the range and did not end in it"`
+	Partial    int64            `json:"partial" doc:"Cycles that began before the range: checked in part"`
+	Unplanned  int64            `json:"unplanned" doc:"Cycles whose plan is not kept any more: checked in part"`
+	Repairs    int64            `json:"repairs" doc:"What the leader's audit put back; 0 while Redis loses nothing"`
+	Restored   int64            `json:"restored" doc:"Claims that a heartbeat brought back after Redis had lost them"`
+	Broken     int64            `json:"broken" doc:"Violations in all"`
+	Violations []Violation      `json:"violations" nullable:"false" doc:"The first 1000 of them"`
+	TookMS     int64            `json:"took_ms"`
+}
+
+// Violation is a record of the journal that breaks a rule.
+type Violation struct {
+	Rule    string `json:"rule"`
+	Record  string `json:"record" doc:"Id in the journal"`
+	At      Time   `json:"at,omitzero"`
+	FlowID  string `json:"flow_id,omitempty"`
+	Cycle   int64  `json:"cycle,omitzero"`
+	NodeID  string `json:"node_id,omitempty"`
+	Message string `json:"message"`
+}
+
+// Transfer is the answer of POST /leader/transfer: the leadership that ended.
+type Transfer struct {
+	From  string `json:"from" doc:"The coordinator that led"`
+	Epoch int64  `json:"epoch" doc:"Fencing number of its leadership; the next one's is higher"`
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tradingflow/weather-station/coordinator/api"
+)
+
+type leaderCmd struct {
+	Transfer leaderTransferCmd `cmd:"" help:"Hand the leadership over to a standby."`
+}
+
+type leaderTransferCmd struct {
+	Wait bool `short:"w" help:"Wait until another coordinator leads, and print how long that took."`
+}
+
+func (leaderTransferCmd) Help() string {
+	return "The leader finishes what it has in hand, then a standby is elected. Refused when no other coordinator stands by.\n\nExamples:\n\n" +
+		"    stationctl leader transfer\n    stationctl leader transfer --wait"
+}
+
+// transferred is the answer with --wait: the API's, and who leads now.
+type transferred struct {
+	api.Transfer
+	To      string `json:"to"`
+	ToEpoch int64  `json:"to_epoch"`
+	TookMS  int64  `json:"took_ms"`
+}
+
+func (c *leaderTransferCmd) Run(ctx context.Context, a *app) error {
+	began := time.Now()
+	t, err := a.client.TransferLeader(ctx, false)
+	if err != nil {
+		return err
+	}
+	if !c.Wait {
+		return a.print(t, func() { fmt.Fprintf(a.out, "%s leads no more (epoch %d)\n", clean(t.From), t.Epoch) })
+	}
+	next, err := a.successor(ctx, t)
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	out := transferred{Transfer: t, To: next.ID, ToEpoch: next.Epoch, TookMS: took.Milliseconds()}
+	return a.print(out, func() {
+		fmt.Fprintf(a.out, "%s leads with epoch %d instead of %s: %s\n", clean(next.ID), next.Epoch, clean(t.From), seconds(took.Seconds()))
+	})
+}
+
+// successor asks who leads until that is another one, in a later epoch.
+func (a *app) successor(ctx context.Context, t api.Transfer) (*api.Leader, error) {
+	tick := time.NewTicker(max(a.poll/10, time.Millisecond)) // it takes milliseconds
+	defer tick.Stop()
+	asked := time.Now()
+	for {
+		c, err := a.client.Cluster(ctx)
+		late := time.Since(asked) > a.patience
+		switch {
+		case err == nil && c.Leader != nil && c.Leader.Epoch > t.Epoch && c.Leader.ID != t.From:
+			return c.Leader, nil
+		case err == nil && late:
+			fmt.Fprintf(a.err, "stationctl: %s handed over, and nobody else leads after %s\n", clean(t.From), a.patience)
+			return nil, &reportedError{exitFailed}
+		case err != nil && ctx.Err() == nil && (late || !mayPass(err)):
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stopped waiting; %s handed over all the same", t.From)
+		case <-tick.C:
+		}
+	}
+}
