@@ -81,8 +81,8 @@ func newChecker(ctx context.Context, src Source, bounds Range) *checker {
 }
 
 func (c *checker) finish() Proof {
-	if c.full != nil && c.bounds.To.IsZero() { // a bound may cut a step in two
-		c.unended(c.full)
+	if c.full != nil {
+		c.full.stuck = true
 	}
 	for id, f := range c.flows {
 		if f.doubtful[byGrid] > 0 && f.grid.changed(c.src, id) {
@@ -92,6 +92,9 @@ func (c *checker) finish() Proof {
 	for _, x := range c.cycles {
 		if !x.partial {
 			c.proof.Open++
+		}
+		if x.stuck && c.bounds.To.IsZero() { // a bound may cut it off from its end
+			c.unended(x)
 		}
 	}
 	c.proof.Violations = make([]Violation, len(c.found))
@@ -149,7 +152,7 @@ func (c *checker) record(r ledger.Record) error {
 	if x := c.full; x != nil {
 		c.full = nil
 		if r.Op != "cycle_end" || r.UUID != x.uuid {
-			c.unended(x)
+			x.stuck = true
 		}
 	}
 	switch r.Op {
@@ -163,7 +166,13 @@ func (c *checker) record(r ledger.Record) error {
 		c.cycleChanged(r)
 	case "dispatch", "lost":
 		c.late(r)
-	case "ready", "held", "declined", "claim", "suspect", "retry_later", "expire", "outcome", "repair":
+	case "repair":
+		c.proof.Repairs++
+		if r.UUID == uuid.Nil {
+			return nil // of a flow's counters
+		}
+		fallthrough
+	case "ready", "held", "declined", "claim", "suspect", "retry_later", "expire", "outcome":
 		if x := c.cycle(r); x != nil {
 			c.node(x, r)
 		}

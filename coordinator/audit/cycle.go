@@ -24,6 +24,8 @@ type cycle struct {
 	cancelled string         // cause of an early end
 	over      map[int]string // components that take no more claims: stopped | failed
 	last      ledger.Record  // the one that counted the last node
+	stuck     bool           // something else came between that one and the end
+	repaired  bool           // the leader's audit put something back since
 }
 
 // manual reports whether a cycle_start is of a trigger, not of a slot.
@@ -141,12 +143,16 @@ func (c *checker) end(x *cycle, r ledger.Record) {
 		return
 	}
 	c.proof.Cycles++
+	if x.stuck && !x.repaired {
+		c.unended(x)
+	}
 	if x.plan != nil && x.counted != len(x.plan.Nodes) {
 		c.note(Ends, r, byPlan, "the cycle ends with %d outcomes for %d nodes", x.counted, len(x.plan.Nodes))
 	}
 }
 
-// unended reports a cycle that went on after its last node was counted.
+// unended reports a cycle that went on after its last node was counted, and was
+// not ended by a repair.
 func (c *checker) unended(x *cycle) {
 	c.note(Ends, x.last, byPlan, "the last node is counted, and the cycle does not end with it")
 }
@@ -159,6 +165,9 @@ func (c *checker) removed(r ledger.Record) {
 		f := c.flow(r.Flow)
 		if f.status != deleting && (!x.partial || f.status != "") {
 			c.breaks(Ends, r, "the cycle is removed while it runs")
+		}
+		if x.stuck {
+			c.unended(x)
 		}
 		delete(c.cycles, r.UUID)
 	}

@@ -351,8 +351,8 @@ func claimTamperings() []tampering {
 			return r.Op == "expire" && t.records[i+1].Op == "ready"
 		}, func(t *tape, i int, _ *ledger.Record) { t.drop(i) })},
 		{"a hand-back is dropped", []string{Claims}, change(func(t *tape, i int, r ledger.Record) bool {
-			j := t.prev(i, ofNode(r, "ready", "claim", "expire", "retry_later", "outcome"))
-			return r.Op == "ready" && r.Detail == "released" && j >= 0 && t.records[j].Op == "claim" && t.next(i, ofNode(r, "claim")) >= 0
+			j, k := t.prev(i, ofNode(r, "ready", "claim", "expire", "retry_later", "outcome")), t.next(i, ofNode(r, "ready", "claim"))
+			return r.Op == "ready" && r.Detail == "released" && j >= 0 && t.records[j].Op == "claim" && k >= 0 && t.records[k].Op == "claim"
 		}, func(t *tape, i int, _ *ledger.Record) { t.drop(i) })},
 		{"two workers hold one attempt", []string{Claims}, change(at("claim"), func(t *tape, i int, r *ledger.Record) { t.insert(i+1, copyOf(r, stranger)) })},
 		{"a claim is written twice", []string{Claims}, change(at("claim"), func(t *tape, i int, r *ledger.Record) { t.insert(i+1, *r) })},

@@ -35,7 +35,7 @@ Examples:
     stationctl flow run btc-momentum --wait
     stationctl -o json cycle get btc-momentum 7
     stationctl --server http://10.0.0.1:7002,http://10.0.0.2:7002 cluster status
-    stationctl verify --from=-10m
+    stationctl verify --from 10m
 
 Exit codes:
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/client"
@@ -16,17 +18,17 @@ const shownViolations = 20
 
 type verifyCmd struct {
 	Flow string `placeholder:"FLOW" help:"Only this flow."`
-	From string `placeholder:"TIME" help:"Begin of the range: an RFC 3339 instant, or how long ago, as -10m; the journal's begin when left out."`
+	From string `placeholder:"TIME" help:"Begin of the range: an RFC 3339 instant, or how long ago, as 10m; the journal's begin when left out."`
 	To   string `placeholder:"TIME" help:"End of the range, as --from; now when left out."`
 }
 
 func (verifyCmd) Help() string {
 	return "The exit code is 0 when the journal is clean and 1 when a record breaks a rule.\n\nExamples:\n\n" +
-		"    stationctl verify\n    stationctl verify --from=-10m --flow btc-momentum\n    stationctl verify -o json"
+		"    stationctl verify\n    stationctl verify --from 10m --flow btc-momentum\n    stationctl verify -o json"
 }
 
 func (c *verifyCmd) Run(ctx context.Context, a *app) error {
-	p, err := a.client.Verify(ctx, client.VerifyOptions{Flow: c.Flow, From: c.From, To: c.To})
+	p, err := a.client.Verify(ctx, client.VerifyOptions{Flow: c.Flow, From: ago(c.From), To: ago(c.To)})
 	if err != nil {
 		return err
 	}
@@ -37,6 +39,14 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 		return &brokenError{p.Broken}
 	}
 	return nil
+}
+
+// ago makes "10m", which a shell passes more easily, the "-10m" of the API.
+func ago(text string) string {
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return "-" + strings.TrimPrefix(text, "+")
+	}
+	return text
 }
 
 // brokenError says that the journal breaks the guarantees.

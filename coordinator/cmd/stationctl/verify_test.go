@@ -71,7 +71,13 @@ func TestVerifyPassesItsRange(t *testing.T) {
 	if diff := cmp.Diff(httpapi.VerifyRange{Flow: "btc", From: from, To: from.Add(time.Second)}, got); diff != "" {
 		t.Errorf("range (-want +got):\n%s", diff)
 	}
-	for _, args := range [][]string{{"--from", "soon"}, {"--flow", "a/b"}, {"--from=-1m", "--to=-2m"}} {
+	for _, ten := range []string{"10m", "+10m", "=-10m"} {
+		before := time.Now()
+		if o := runOn(t, s, nil, "", "verify", "--from="+strings.TrimPrefix(ten, "=")); o.code != exitDone || got.From.Before(before.Add(-10*time.Minute)) || got.From.After(time.Now().Add(-10*time.Minute)) {
+			t.Errorf("%s: code %d, from %s: %s", ten, o.code, got.From, o.err)
+		}
+	}
+	for _, args := range [][]string{{"--from", "soon"}, {"--flow", "a/b"}, {"--from=-1m", "--to=2m"}} {
 		if o := runOn(t, s, nil, "", append([]string{"verify"}, args...)...); o.code != exitUsage || o.out != "" {
 			t.Errorf("%v: code %d, %q", args, o.code, o.out)
 		}

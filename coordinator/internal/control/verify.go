@@ -11,7 +11,6 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
-	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -21,14 +20,24 @@ import (
 
 // auditSource is the audit's view of what this coordinator knows.
 type auditSource struct {
-	*ledger.Ledger
-	plans    *plans.Cache
-	registry *registry.Registry
+	auditLedger
+	registry interface {
+		Get(f ids.FlowID) *registry.Flow
+	}
+}
+
+// auditLedger is what an audit reads of the ledger.
+type auditLedger interface {
+	Journal(ctx context.Context, after string, count int64) ([]ledger.Record, error)
+	ReadPlan(ctx context.Context, f ids.FlowID, revision int64) (*plan.Plan, error)
 }
 
 // Plan implements audit.Source.
 func (s auditSource) Plan(ctx context.Context, f ids.FlowID, revision int64) (*plan.Plan, error) {
-	p, err := s.plans.Revision(ctx, f, revision)
+	if now := s.registry.Get(f); now != nil && now.Plan.Revision == revision {
+		return now.Plan, nil
+	}
+	p, err := s.ReadPlan(ctx, f, revision)
 	if errors.Is(err, ledger.ErrGone) {
 		return nil, nil
 	}
@@ -47,7 +56,7 @@ func (s auditSource) Grid(f ids.FlowID) (time.Time, time.Duration, bool) {
 // Verify checks a part of the journal. A flow that is gone may be asked for: its
 // records are still there.
 func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error) {
-	p, err := audit.Run(ctx, auditSource{c.cfg.Ledger, c.cfg.Plans, c.cfg.Registry}, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
+	p, err := audit.Run(ctx, auditSource{c.cfg.Ledger, c.cfg.Registry}, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
 	if errors.Is(err, audit.ErrTrimmed) {
 		return api.Proof{}, &httpapi.Unavailable{What: "the journal, which is trimmed faster than it can be read,", Cause: err}
 	}

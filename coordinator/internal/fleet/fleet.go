@@ -29,6 +29,7 @@ type Ledger interface {
 type Fleet struct {
 	ledger Ledger
 	paused func(f ids.FlowID) bool
+	lost   func()
 	log    hclog.Logger
 
 	mu      sync.RWMutex
@@ -36,13 +37,15 @@ type Fleet struct {
 	known   bool // the records have been read
 }
 
-// New makes a fleet of no workers. paused tells whether a flow is held.
-func New(l Ledger, paused func(f ids.FlowID) bool, log hclog.Logger) *Fleet {
-	return &Fleet{ledger: l, paused: paused, log: log}
+// New makes a fleet of no workers. paused tells whether a flow is held; lost
+// hears of workers whose record ran out.
+func New(l Ledger, paused func(f ids.FlowID) bool, lost func(), log hclog.Logger) *Fleet {
+	return &Fleet{ledger: l, paused: paused, lost: lost, log: log}
 }
 
 // Carries reports whether a node of that type can be offered to a pool: every
-// worker carries the built-in types, others must be advertised by a live one, as soon as it is known who lives.
+// worker carries the built-in types, others must be advertised by a live one, as
+// soon as it is known who lives.
 func (f *Fleet) Carries(pool, nodeType string) bool {
 	if slices.Contains(nodetype.Always(), nodeType) {
 		return true
@@ -67,8 +70,16 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 		return err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	before := f.workers
 	f.workers, f.known = ws, true
+	f.mu.Unlock()
+	for _, w := range before {
+		gone := !slices.ContainsFunc(ws, func(x ledger.Worker) bool { return x.ID == w.ID })
+		if gone && !w.Draining {
+			f.log.Warn("worker is gone without a word", "worker", w.ID, "pool", w.Pool)
+			f.lost()
+		}
+	}
 	return nil
 }
 

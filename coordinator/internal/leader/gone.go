@@ -31,9 +31,22 @@ func WorkerGone(ctx context.Context, w ledger.Worker) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return errors.Is(err, syscall.ECONNREFUSED)
+	var resp *http.Response
+	for {
+		if resp, err = client.Do(req); err == nil {
+			break
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return true
+		}
+		// A process that is dying may still accept, and then break off.
+		t := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		}
 	}
 	defer func() { _ = resp.Body.Close() }() // nothing is left to read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1024))

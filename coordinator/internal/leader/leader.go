@@ -156,11 +156,11 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
 	r.slow = r.reader.Route(advance.SlowKinds()...)
-	r.fleet = fleet.New(cfg.Ledger, r.paused, log)
+	r.fleet = fleet.New(cfg.Ledger, r.paused, func() { r.audit.Hurry() }, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(cfg.Ledger, epoch, log)
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
-		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone})
+		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }})
 	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
 		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})

@@ -56,6 +56,7 @@ type AuditConfig struct {
 type Audit struct {
 	cfg   AuditConfig
 	whole chan struct{}
+	hurry chan struct{}
 	last  map[cycleKey]int64 // completed nodes at the last look
 	empty map[string]emptyLook
 }
@@ -73,7 +74,7 @@ func NewAudit(cfg AuditConfig) *Audit {
 	if cfg.Look <= 0 {
 		cfg.Look = 5 * time.Second
 	}
-	return &Audit{cfg: cfg, whole: make(chan struct{}, 1), last: map[cycleKey]int64{}, empty: map[string]emptyLook{}}
+	return &Audit{cfg: cfg, whole: make(chan struct{}, 1), hurry: make(chan struct{}, 1), last: map[cycleKey]int64{}, empty: map[string]emptyLook{}}
 }
 
 // Whole asks for an audit of everything now.
@@ -84,16 +85,26 @@ func (a *Audit) Whole() {
 	}
 }
 
+// Hurry says that a worker was lost without a word: offers that it took into its
+// slots are made again now.
+func (a *Audit) Hurry() {
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
 // Run audits until ctx ends or the epoch is fenced, which it returns. It begins
 // with everything.
 func (a *Audit) Run(ctx context.Context) error {
 	look := time.NewTicker(a.cfg.Look)
 	defer look.Stop()
 	var audited time.Time
+	hurry := false
 	for {
 		now := time.Now()
 		all := now.Sub(audited) >= a.cfg.Every
-		err := a.pass(ctx, all)
+		err := a.pass(ctx, all, hurry)
 		switch {
 		case ledger.Fenced(err):
 			return err
@@ -103,8 +114,11 @@ func (a *Audit) Run(ctx context.Context) error {
 		case all:
 			audited = now
 		}
+		hurry = false
 		select {
 		case <-look.C:
+		case <-a.hurry:
+			hurry = true
 		case <-a.whole:
 			audited = time.Time{}
 		case <-ctx.Done():
@@ -115,12 +129,12 @@ func (a *Audit) Run(ctx context.Context) error {
 
 // pass audits all running cycles, or those that made no progress since the last
 // pass. A cycle that can't be audited holds up no other.
-func (a *Audit) pass(ctx context.Context, all bool) error {
+func (a *Audit) pass(ctx context.Context, all, hurry bool) error {
 	active, err := a.cfg.Ledger.Active(ctx)
 	if err != nil {
 		return err
 	}
-	l := &looks{queues: map[string]error{}}
+	l := &looks{queues: map[string]error{}, idle: map[string]bool{}, hurry: hurry}
 	if l.clock, err = a.cfg.Ledger.Now(ctx); err != nil {
 		return err
 	}
@@ -137,7 +151,7 @@ func (a *Audit) pass(ctx context.Context, all bool) error {
 		key := cycleKey{c.Flow, c.Cycle}
 		before, known := a.last[key]
 		seen[key] = s.Completed
-		if !all && (!known || before != s.Completed) {
+		if !all && !hurry && (!known || before != s.Completed) {
 			continue
 		}
 		err = a.cycle(ctx, c, l)

@@ -37,6 +37,7 @@ type LeasesConfig struct {
 	MaxLost int // losses that a node survives
 	Log     hclog.Logger
 	Gone    func(ctx context.Context, w ledger.Worker) bool // proves that a worker's process is gone
+	Revoked func()                                          // a claim was revoked; may be nil
 }
 
 const (
@@ -266,6 +267,9 @@ func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, sure f
 	}
 	if done {
 		k.cfg.Log.Warn("claim revoked", "flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", s.Attempt, "worker", s.Worker, "cause", cause)
+		if k.cfg.Revoked != nil {
+			k.cfg.Revoked()
+		}
 	}
 	return done, nil
 }

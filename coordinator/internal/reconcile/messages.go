@@ -12,10 +12,17 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
+// swallowed is how long an offer may go unclaimed before the loss of a worker
+// makes it suspect: a frozen process still takes messages into its free slots,
+// and the broker misses it only after its heartbeats.
+const swallowed = time.Second
+
 // looks is what one pass knows of the queues.
 type looks struct {
 	clock  time.Time        // Redis's, read before any queue was looked at
 	queues map[string]error // looked at in this pass, and why that failed
+	idle   map[string]bool  // found empty in this pass
+	hurry  bool             // a worker was lost a moment ago
 }
 
 // emptyLook is what earlier looks at a queue found, in Redis's time.
@@ -32,7 +39,11 @@ func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.
 		if n.Status != task.Dispatched || n.Blocker != "" {
 			continue
 		}
-		before := a.emptyBefore(ctx, taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool), l)
+		queue := taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool)
+		before := a.emptyBefore(ctx, queue, l)
+		if l.hurry && l.idle[queue] {
+			before = l.clock.Add(-swallowed)
+		}
 		if before.IsZero() || !n.DispatchedAt.Before(before) {
 			continue
 		}
@@ -58,6 +69,7 @@ func (a *Audit) emptyBefore(ctx context.Context, queue string, l *looks) time.Ti
 	if !looked {
 		d, err := a.cfg.Depths.Depth(ctx, queue)
 		l.queues[queue], fault = err, err
+		l.idle[queue] = err == nil && d.Ready == 0
 		if err != nil && !e.deaf && ctx.Err() == nil {
 			a.cfg.Log.Warn("the broker does not tell how many messages wait; lost ones are found later", "queue", queue, "error", err)
 		}
