@@ -39,7 +39,7 @@ type desk struct {
 }
 
 func newDesk() *desk {
-	return &desk{in: make(chan ledger.Entry, 100), fail: map[string]error{}, open: true, cycle: ledger.CycleState{Raw: map[string]string{}}}
+	return &desk{fail: map[string]error{}, open: true, cycle: ledger.CycleState{Raw: map[string]string{}}}
 }
 
 func (d *desk) note(act, format string, args ...any) error {
@@ -128,6 +128,7 @@ func act(t *testing.T, d *desk, kind ledger.Kind, node ids.NodeID) ([]string, er
 	t.Helper()
 	var err error
 	synctest.Test(t, func(t *testing.T) {
+		d.in = make(chan ledger.Entry, 1) // of this bubble
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {

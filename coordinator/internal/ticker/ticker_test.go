@@ -313,7 +313,7 @@ func TestSummerTime(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b, r := newBook(), empty()
-			b.skew = c.day.Sub(time.Now())
+			b.skew = time.Until(c.day)
 			a := install(b, r, doc(t, "f", 1, b.clock(), `"schedule_type":"cron","cron":"30 2 * * *","timezone":"America/New_York"`))
 			tk, _ := lead(t, b, r, 1, b.skew, nil)
 			tk.Look("f")

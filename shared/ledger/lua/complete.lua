@@ -40,12 +40,7 @@ if c[2] == 'running' and not c[4] then
     redis.call('HSET', base .. ':status', component, 'stopped')
     post('sweep', flow, n, uuid, node, '0')
   else
-    local given = tonumber(ARGV[17])
-    spread_edges(base, flow, n, uuid, 18 + 2 * outputs, given, now)
-    if tonumber(ARGV[16]) > given then
-      redis.call('HSET', key, 'spread', str(given))
-      post('spread', flow, n, uuid, node, '0')
-    end
+    spread_out(base, flow, n, uuid, node, 16, 18 + 2 * outputs, now)
   end
 end
 close(base, flow, n, uuid, str(now))

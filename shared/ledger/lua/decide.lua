@@ -19,10 +19,6 @@ if ARGV[7] == 'run' then
 end
 redis.call('HSET', node_key(base, node), 'reason', ARGV[8])
 finish(base, flow, n, uuid, node, '0', 'skipped', str(now), '', '', ARGV[8])
-spread_edges(base, flow, n, uuid, 13, tonumber(ARGV[11]), now)
-if tonumber(ARGV[10]) > tonumber(ARGV[11]) then
-  redis.call('HSET', node_key(base, node), 'spread', ARGV[11])
-  post('spread', flow, n, uuid, node, '0')
-end
+spread_out(base, flow, n, uuid, node, 10, 13, now)
 close(base, flow, n, uuid, str(now))
 return { 1 }

@@ -40,19 +40,6 @@ if not final then
 end
 redis.call('HSET', key, 'error_message', why, 'error_class', 'lost')
 finish(base, flow, n, uuid, node, attempt, final, str(now), token, s[5] or '', 'lost')
-if open then
-  redis.call('HSETNX', base .. ':status', 'error', node .. ': ' .. why)
-  post('alert', flow, n, uuid, node, attempt)
-  if ARGV[11] == 'continue' then
-    spread_edges(base, flow, n, uuid, 16, tonumber(ARGV[15]), now)
-    if tonumber(ARGV[14]) > tonumber(ARGV[15]) then
-      redis.call('HSET', key, 'spread', ARGV[15])
-      post('spread', flow, n, uuid, node, '0')
-    end
-  else
-    redis.call('HSET', base .. ':status', component, 'failed')
-    post('sweep', flow, n, uuid, node, '0')
-  end
-end
+if open then give_up(base, flow, n, uuid, node, attempt, why, ARGV[11], component, 14, now) end
 close(base, flow, n, uuid, str(now))
 return { 3, final }

@@ -34,18 +34,7 @@ if not open then
   finish(base, flow, n, uuid, node, attempt, c[2] ~= 'running' and 'cancelled' or 'stopped', str(now), token, s[5] or '', ARGV[9])
 else
   finish(base, flow, n, uuid, node, attempt, 'failed', str(now), token, s[5] or '', ARGV[9])
-  redis.call('HSETNX', base .. ':status', 'error', node .. ': ' .. ARGV[10])
-  post('alert', flow, n, uuid, node, attempt)
-  if ARGV[13] == 'continue' then
-    spread_edges(base, flow, n, uuid, 17, tonumber(ARGV[16]), now)
-    if tonumber(ARGV[15]) > tonumber(ARGV[16]) then
-      redis.call('HSET', key, 'spread', ARGV[16])
-      post('spread', flow, n, uuid, node, '0')
-    end
-  else
-    redis.call('HSET', base .. ':status', component, 'failed')
-    post('sweep', flow, n, uuid, node, '0')
-  end
+  give_up(base, flow, n, uuid, node, attempt, ARGV[10], ARGV[13], component, 15, now)
 end
 close(base, flow, n, uuid, str(now))
 return { 1 }

@@ -142,3 +142,26 @@ local function spread_edges(base, flow, n, uuid, i, count, now)
     end
   end
 end
+
+-- spread_out counts the edges of a node that ended: ARGV[i] successors in all,
+-- ARGV[i + 1] of them given here, in groups from j on. The leader counts the rest.
+local function spread_out(base, flow, n, uuid, node, i, j, now)
+  spread_edges(base, flow, n, uuid, j, tonumber(ARGV[i + 1]), now)
+  if tonumber(ARGV[i]) > tonumber(ARGV[i + 1]) then
+    redis.call('HSET', node_key(base, node), 'spread', ARGV[i + 1])
+    post('spread', flow, n, uuid, node, '0')
+  end
+end
+
+-- give_up applies the flow's failure policy to a node that failed for good: its
+-- component ends, or, under continue, its edges count as failed (see spread_out).
+local function give_up(base, flow, n, uuid, node, attempt, why, policy, component, i, now)
+  redis.call('HSETNX', base .. ':status', 'error', node .. ': ' .. why)
+  post('alert', flow, n, uuid, node, attempt)
+  if policy == 'continue' then
+    spread_out(base, flow, n, uuid, node, i, i + 2, now)
+  else
+    redis.call('HSET', base .. ':status', component, 'failed')
+    post('sweep', flow, n, uuid, node, '0')
+  end
+end

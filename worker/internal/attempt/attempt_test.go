@@ -86,7 +86,7 @@ func TestMisbehaviour(t *testing.T) {
 			task.Panic, "index out of range"},
 		"nil map": {func(context.Context, *node.Input) (node.Result, error) {
 			var m map[string]any
-			m["a"] = 1
+			put(m)
 			return node.Outputs(m), nil
 		}, task.Panic, "nil map"},
 		"goexit":          {func(context.Context, *node.Input) (node.Result, error) { runtime.Goexit(); return node.Result{}, nil }, task.Panic, "runtime.Goexit"},
@@ -217,3 +217,6 @@ func TestInputIsItsOwn(t *testing.T) {
 		t.Errorf("got %s", r.Outputs)
 	}
 }
+
+// put writes into a map that its caller may have left nil.
+func put(m map[string]any) { m["a"] = 1 }
