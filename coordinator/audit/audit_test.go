@@ -77,7 +77,7 @@ func legal(seed int64, steps int) *source {
 func TestManyLongHistoriesAreClean(t *testing.T) {
 	var sum Proof
 	sum.Checked = map[string]int64{}
-	for seed := range int64(400) {
+	for seed := range int64(150) {
 		s := legal(seed, 800)
 		p := audit(t, s, Range{})
 		if !p.Clean {
@@ -105,7 +105,7 @@ func TestManyLongHistoriesAreClean(t *testing.T) {
 // history has no violation.
 func TestAnyPartOfALegalHistoryIsClean(t *testing.T) {
 	partial := int64(0)
-	for seed := range int64(150) {
+	for seed := range int64(60) {
 		pick := rand.New(rand.NewSource(seed ^ 77)).Intn
 		s := legal(seed, 500)
 		for range 8 {
@@ -148,7 +148,7 @@ func inside(all []ledger.Record, r Range) (n int64) {
 // held against it.
 func TestForgettingIsNoFalseAlarm(t *testing.T) {
 	forgotten := false
-	for seed := range int64(100) {
+	for seed := range int64(40) {
 		s := legal(seed, 800)
 		c := newChecker(context.Background(), s, Range{})
 		c.ended.keep = 3

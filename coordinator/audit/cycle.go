@@ -25,7 +25,7 @@ type cycle struct {
 	over      map[int]string // components that take no more claims: stopped | failed
 	last      ledger.Record  // the one that counted the last node
 	stuck     bool           // something else came between that one and the end
-	repaired  bool           // the leader's audit put something back since
+	repaired  bool           // and the leader's audit put something back
 }
 
 // manual reports whether a cycle_start is of a trigger, not of a slot.

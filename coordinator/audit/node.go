@@ -299,7 +299,7 @@ func (c *checker) unrun(x *cycle, n *node, r ledger.Record, status string) {
 
 // repaired follows what the leader's audit put back.
 func (c *checker) repaired(x *cycle, r ledger.Record) {
-	x.repaired = true
+	x.repaired = x.stuck
 	if r.Node == "" {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/leader"
@@ -41,12 +42,17 @@ func TestWorkerGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const self = "w1"
 	for name, c := range map[string]struct {
 		address string
 		want    bool
 	}{
 		"refused":              {refused(t), true},
-		"itself":               {text(200, "w1\n"), false},
+		"itself":               {text(200, self+"\n"), false},
 		"another worker":       {text(200, "w2\n"), true},
 		"an empty answer":      {text(200, ""), false},
 		"an error":             {text(503, "w2"), false},
@@ -55,8 +61,11 @@ func TestWorkerGone(t *testing.T) {
 		"silent":               {silent.Addr().String(), false},
 		"sent on to elsewhere": {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, http.StatusFound) }), false},
 	} {
-		if got := leader.WorkerGone(t.Context(), ledger.Worker{ID: "w1", Health: c.address}); got != c.want {
+		if got := leader.WorkerGone(t.Context(), ledger.Worker{ID: self, Host: host, Health: c.address}); got != c.want {
 			t.Errorf("%s: gone is %v", name, got)
 		}
+	}
+	if leader.WorkerGone(t.Context(), ledger.Worker{ID: self, Host: host + "-2", Health: refused(t)}) {
+		t.Error("a loopback address proved something about another machine's worker")
 	}
 }
