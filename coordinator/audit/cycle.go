@@ -166,9 +166,6 @@ func (c *checker) removed(r ledger.Record) {
 		if f.status != deleting && (!x.partial || f.status != "") {
 			c.breaks(Ends, r, "the cycle is removed while it runs")
 		}
-		if x.stuck {
-			c.unended(x)
-		}
 		delete(c.cycles, r.UUID)
 	}
 	c.ended.drop(r.UUID) // the same trigger may start it anew

@@ -562,6 +562,12 @@ func endTamperings() []tampering {
 		{"an outcome is dropped", []string{Ends}, change(func(t *tape, i int, r ledger.Record) bool {
 			return r.Op == "outcome" && t.life(i) && t.next(i, ofCycle(r, "cycle_end")) >= 0
 		}, func(t *tape, i int, _ *ledger.Record) { t.drop(i) })},
+		{"an outcome is dropped, and the plan is gone", []string{Ends}, change(func(t *tape, i int, r ledger.Record) bool {
+			return r.Op == "outcome" && r.Token != "" && t.next(i, ofCycle(r, "cycle_end")) >= 0
+		}, func(t *tape, i int, _ *ledger.Record) {
+			clear(t.plans)
+			t.drop(i)
+		})},
 		{"claimed after the end", []string{Ends}, change(end, func(t *tape, i int, r *ledger.Record) {
 			j := t.prev(i, ofCycle(*r, "outcome"))
 			t.insert(i+1, copyOf(&t.records[j], func(x *ledger.Record) { x.Op, x.Epoch, x.Token, x.Detail = "claim", 0, "a-stranger", "" }))
@@ -574,9 +580,11 @@ func endTamperings() []tampering {
 		{"a cycle is cancelled twice", []string{Ends}, change(func(_ *tape, _ int, r ledger.Record) bool { return r.Op == "cycle_cancel" },
 			func(t *tape, i int, r *ledger.Record) { t.insert(i+1, *r) })},
 		{"a running cycle is removed", []string{Ends}, change(at("claim", "ready"), func(t *tape, i int, r *ledger.Record) {
-			t.insert(i+1, copyOf(r, func(x *ledger.Record) {
+			gone := copyOf(r, func(x *ledger.Record) {
 				x.Op, x.Node, x.N, x.Token, x.Epoch, x.Detail = "cycle_removed", "", 0, "", 1<<30, "running"
-			}))
+			})
+			t.records = append(t.records[:i+1], slices.DeleteFunc(t.records[i+1:], func(x ledger.Record) bool { return x.UUID == gone.UUID })...)
+			t.insert(i+1, gone)
 		})},
 		{"something happens in a removed cycle", []string{Ends}, change(func(t *tape, i int, r ledger.Record) bool {
 			return r.Op == "cycle_removed" && t.prev(i, ofCycle(r, "cycle_start")) >= 0 && t.prev(i, ofCycle(r, "outcome")) >= 0

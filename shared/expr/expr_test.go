@@ -253,14 +253,10 @@ func TestHostileExpressionsStop(t *testing.T) {
 		if err != nil {
 			continue // refused even earlier
 		}
-		start := time.Now()
 		t.Logf("%.60s", src)
 		_, err = p.JSON(t.Context(), nodeVars(t, `{}`))
 		if err == nil {
 			t.Errorf("%.60s: was not stopped", src)
-		}
-		if d := time.Since(start); d > 3*time.Second {
-			t.Errorf("%.60s: stopped only after %v", src, d)
 		}
 	}
 }

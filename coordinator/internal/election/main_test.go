@@ -82,11 +82,16 @@ type holding struct {
 
 func start(t *testing.T, c *clientv3.Client, prefix, id string) *station {
 	t.Helper()
+	return startWith(t, c, prefix, id, testTTL)
+}
+
+func startWith(t *testing.T, c *clientv3.Client, prefix, id string, ttl time.Duration) *station {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := New(Config{Client: c, Prefix: prefix, ID: id, TTL: testTTL, Presence: ln})
+	e, err := New(Config{Client: c, Prefix: prefix, ID: id, TTL: ttl, Presence: ln})
 	if err != nil {
 		t.Fatal(err)
 	}

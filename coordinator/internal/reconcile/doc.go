@@ -7,8 +7,10 @@
 // over on Redis TIME must also have been seen unchanged for a whole lease on this
 // process's monotonic clock, so neither a jump of Redis's clock nor a pause of
 // this process revokes anything early. After a takeover, a reconnect to a Redis
-// that restarted, or a time in which Redis could not be reached, no claim is
-// revoked for one lease: the workers could not renew either. If more than half
+// that restarted, a time in which Redis could not be reached or stood still, or a
+// jump of its clock, no claim is revoked for one lease: the workers could not renew
+// either. A claim that was made since the leases were read is left alone, and one
+// that can't be revoked holds up no other. If more than half
 // of many leases run out in one pass, something else than the workers is broken,
 // so the pass waits one lease more and says so.
 //
@@ -27,8 +29,10 @@
 // # Audit
 //
 // At a takeover, after Redis restarted and every minute each running cycle is
-// compared with its node states, see package progress. Cycles that stand still
-// are looked at every few seconds. A node that was dispatched, whose queue has
+// compared with its node states, see package progress. What looks wrong is read a
+// second time before it is repaired, since one reading may catch the middle of a
+// step: a repair that is counted is a loss. Cycles that stand still are looked at
+// every few seconds. A node that was dispatched, whose queue has
 // been empty at two looks in a row, and that nobody claimed, has lost its
 // message: it is offered again under the same attempt, so that a message that
 // turns up after all is a duplicate and dropped.

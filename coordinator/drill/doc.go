@@ -1,0 +1,24 @@
+// Package drill proves that a cluster survives a fault: it lets a canary flow
+// tick, injects one fault, measures what the fault cost and gives a verdict.
+//
+// A round registers a flow of its own, a chain of three delays, and waits until
+// it ticks. It picks who is to be hit, the leader or the worker that runs the
+// chain's longer node, lets a Target inject the fault, and looks at the API in
+// short steps until cycles that started after the fault complete again. It then
+// heals, lets some more cycles pass so that a process that wakes up can do its
+// damage, pauses the canary, waits until nothing of it runs, has the journal
+// verified over the time of the round, and deletes the canary.
+//
+// How it fails:
+//
+//   - A fault that can't be proven makes the round fail, whatever was measured:
+//     a drill without a fault proves nothing. The proof is what the Target saw
+//     (a process is gone, is stopped, was replaced) or what the API showed (a
+//     later epoch, a worker that is gone or new, a server that did not answer).
+//   - Calls of the API fail while the fault lasts. They are made again until the
+//     deadline of the phase; then the round fails and says what it waited for.
+//   - A drill that is interrupted still heals and still deletes its canary. When
+//     that fails too, the report says what is left and how to remove it.
+//   - Instants of cycles are the cluster's, the instant of the fault is this
+//     machine's. Between machines the measures are as good as their clocks agree.
+package drill
