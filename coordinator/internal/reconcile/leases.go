@@ -129,7 +129,7 @@ func (k *Leases) Run(ctx context.Context) error {
 			k.cfg.Log.Info("leases are looked at again")
 		}
 		next = min(next, every)
-		if idle = n == 0; idle {
+		if idle = n == 0 && err == nil; idle {
 			next = max(every, time.Second)
 		}
 		t.Reset(next)
