@@ -39,6 +39,7 @@ type Config struct {
 type Ledger struct {
 	rdb          redis.UniversalClient
 	blocking     redis.UniversalClient // reads that wait: never in line with the rest
+	waiter       waiter
 	prefix       string
 	journalMax   int64
 	scripts      map[string]*script
@@ -103,6 +104,9 @@ var quieten = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
 
 // Close gives the connections up.
 func (l *Ledger) Close() error {
+	l.waiter.mu.Lock()
+	l.waiter.close()
+	l.waiter.mu.Unlock()
 	return errors.Join(l.rdb.Close(), l.blocking.Close())
 }
 

@@ -53,12 +53,12 @@ func (l *Ledger) Outbox(ctx context.Context, after string, count int64) ([]Entry
 }
 
 // WaitOutbox waits up to block for entries after the given id and returns them;
-// none when the time is over.
+// none when the time is over or ctx has ended. One call at a time waits.
 func (l *Ledger) WaitOutbox(ctx context.Context, after string, count int64, block time.Duration) ([]Entry, error) {
 	if after == "" {
 		after = "0"
 	}
-	streams, err := l.blocking.XRead(ctx, &redis.XReadArgs{Streams: []string{l.key("outbox"), after}, Count: count, Block: block}).Result()
+	streams, err := l.wait(ctx, &redis.XReadArgs{Streams: []string{l.key("outbox"), after}, Count: count, Block: block})
 	if isNil(err) {
 		return nil, nil
 	}

@@ -54,6 +54,9 @@ func parseMember(p []string) (ids.Attempt, bool) {
 	return a, err == nil && a.Cycle > 0
 }
 
+// LeaseOver is the cause of a revocation that rests on the lease alone.
+const LeaseOver = "lease over"
+
 // Expiry revokes a claim.
 type Expiry struct {
 	ids.Attempt
@@ -61,7 +64,7 @@ type Expiry struct {
 	Plan      *plan.Node
 	OnFailure string
 	MaxLost   int
-	Cause     string // for the journal: "lease over", "worker gone", …
+	Cause     string // for the journal; LeaseOver is refused while the lease is not over
 }
 
 // Expire revokes the claim if it is still the one named. It reports whether it

@@ -31,10 +31,6 @@ type Ledger interface {
 	WaitOutbox(ctx context.Context, after string, count int64, block time.Duration) ([]ledger.Entry, error)
 }
 
-// breath is how long one wait for entries lasts at most: a call that waits in
-// Redis doesn't hear that its context ended, and a hand-over waits for it.
-const breath = 50 * time.Millisecond
-
 // page is how many entries one read takes.
 const page = 1000
 
@@ -109,7 +105,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			wait := min(max(r.cfg.Rescan-time.Since(scanned), time.Millisecond), breath)
+			wait := max(r.cfg.Rescan-time.Since(scanned), time.Millisecond)
 			var entries []ledger.Entry
 			r.begin()
 			entries, err = r.cfg.Ledger.WaitOutbox(ctx, cursor, page, wait)

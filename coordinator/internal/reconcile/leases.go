@@ -165,7 +165,7 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 	}
 	var faults []error // of single claims: they don't hold up the others
 	for _, a := range over[:min(len(over), batch)] {
-		_, err := k.expire(ctx, a, "lease over", func(s ledger.NodeState) (bool, error) {
+		_, err := k.expire(ctx, a, ledger.LeaseOver, func(s ledger.NodeState) (bool, error) {
 			// A claim made since the lease was read has a lease of its own.
 			return s.StartedAt.Add(k.cfg.Lease).Before(clock) || s.StartedAt.After(clock.Add(k.cfg.Lease)), nil
 		})

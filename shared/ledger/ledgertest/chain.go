@@ -1,6 +1,7 @@
 package ledgertest
 
 import (
+	"context"
 	"github.com/google/go-cmp/cmp"
 	"time"
 
@@ -70,6 +71,23 @@ var chains = []testCase{
 		k.equal(len(rest), 0)
 		k.ok(k.Drop(k.ctx, epoch, first[0].ID))
 		k.equal(len(k.outbox()), 0)
+	}},
+	{"waiting for the outbox ends with its context", func(k *kit) {
+		ctx, cancel := context.WithCancel(k.ctx)
+		done := make(chan error, 1)
+		go func() {
+			_, err := k.WaitOutbox(ctx, "", 10, time.Hour)
+			done <- err
+		}()
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			k.Fatal("it waits on")
+		}
+		none, err := k.WaitOutbox(k.ctx, "", 10, 10*time.Millisecond) // and can be called again
+		k.ok(err)
+		k.equal(len(none), 0)
 	}},
 	{"dispatched twice, late and with a gone cycle", func(k *kit) {
 		_, c := k.run("a b")

@@ -166,7 +166,7 @@ func failure(p *plan.Plan, c ledger.Claim) ledger.Failure {
 }
 
 func expiry(p *plan.Plan, c ledger.Claim) ledger.Expiry {
-	return ledger.Expiry{Attempt: c.Attempt, Token: c.Token, Plan: p.Node(c.Attempt.Node), OnFailure: p.OnFailure, MaxLost: 2, Cause: "lease over"}
+	return ledger.Expiry{Attempt: c.Attempt, Token: c.Token, Plan: p.Node(c.Attempt.Node), OnFailure: p.OnFailure, MaxLost: 2, Cause: "worker gone"}
 }
 
 // finish claims and completes the first attempt of nodes, in order.

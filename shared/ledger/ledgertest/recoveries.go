@@ -22,6 +22,11 @@ var recoveries = []testCase{
 			done, err := k.Expire(k.ctx, epoch, foreign)
 			k.ok(err)
 			k.equal(done, false)
+			early := expiry(p, a) // the lease was renewed since the leader looked
+			early.Cause = ledger.LeaseOver
+			done, err = k.Expire(k.ctx, epoch, early)
+			k.ok(err)
+			k.equal(done, false)
 		})
 		done, err := k.Expire(k.ctx, epoch, expiry(p, a))
 		k.ok(err)
@@ -43,7 +48,7 @@ var recoveries = []testCase{
 			_, err := k.Expire(k.ctx, epoch, expiry(p, b))
 			k.ok(err)
 		})
-		k.wants("expire", "lease over", 1)
+		k.wants("expire", "worker gone", 1)
 		k.wants("ready", "lost", 1)
 	}},
 	{"a node lost too often fails", func(k *kit) {

@@ -22,6 +22,10 @@ if s[1] ~= 'running' then
   return { -2 }
 end
 if s[2] ~= attempt or s[3] ~= token then return { -2 } end
+if ARGV[13] == 'lease over' then -- a renewal may have come since the leader looked
+  local ends = redis.call('ZSCORE', P .. ':leases', member)
+  if ends and tonumber(ends) > now_ms() then return { -2 } end
+end
 local now, lost = now_ms(), tonumber(s[4] or '0') + 1
 redis.call('ZREM', P .. ':leases', member)
 redis.call('HSET', key, 'lost', str(lost))
