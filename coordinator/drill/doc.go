@@ -6,8 +6,8 @@
 // chain's longer node, lets a Target inject the fault, and looks at the API in
 // short steps until cycles that started after the fault complete again. It then
 // heals, lets some more cycles pass so that a process that wakes up can do its
-// damage, pauses the canary, waits until nothing of it runs, has the journal
-// verified over the time of the round, and deletes the canary.
+// damage, takes the canary's slots away, waits until nothing of it runs, pauses
+// it, has the journal verified over the time of the round, and deletes it.
 //
 // How it fails:
 //

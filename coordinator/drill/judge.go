@@ -32,6 +32,9 @@ func (r *Round) judge(limit time.Duration) {
 			fail("%d cycles are still %s", n, status)
 		}
 	}
+	if r.Partial > 0 {
+		fail("%d cycles completed without running every node", r.Partial)
+	}
 	skipped := int64(0)
 	for _, n := range r.Slots.Skipped {
 		skipped += n

@@ -59,6 +59,7 @@ type Round struct {
 	MaxLateMS int64            `json:"max_late_ms"`
 	Repeated  int              `json:"repeated_executions"` // attempts beyond the first of a node
 	Lost      int              `json:"lost_attempts"`
+	Partial   int              `json:"partial_cycles"`     // completed without running every node
 	Unseen    int              `json:"unseen_cycles"`      // ended, and gone before their nodes could be read
 	Fenced    int64            `json:"fenced_leaderships"` // ended by a refused write
 	Proof     *api.Proof       `json:"verify,omitempty"`
@@ -94,6 +95,9 @@ func (r *round) report() Round {
 
 func (r *Round) add(c *seen) {
 	r.Cycles[c.Status]++
+	if c.Status == api.CycleCompleted && c.Succeeded < c.TotalNodes {
+		r.Partial++
+	}
 	r.Repeated += c.repeated
 	r.Lost += c.lost
 	if api.CycleEnded(c.Status) && !c.detailed {

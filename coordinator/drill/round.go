@@ -47,7 +47,7 @@ func (r *round) fail(format string, args ...any) {
 // run makes the round. What goes wrong is noted among the reasons.
 func (r *round) run(ctx context.Context) {
 	r.began = time.Now()
-	doc, err := canary(r.flow, r.cfg.Interval)
+	doc, err := canary(r.flow, r.cfg.Interval, true)
 	if err != nil {
 		r.fail("%v", err)
 		return
@@ -158,7 +158,7 @@ func (r *round) strike(ctx context.Context) bool {
 	since := time.Now()
 	return r.until(ctx, fmt.Sprintf("%d cycles complete after recovery", r.cfg.After), func() bool {
 		r.prove(ctx)
-		return len(r.proofs) == 0 && time.Since(since) > 2*r.cfg.Limit || r.completed(since) >= r.cfg.After
+		return r.completed(since) >= r.cfg.After
 	})
 }
 
@@ -207,11 +207,16 @@ func (r *round) heal(ctx context.Context) {
 	r.out.HealedAt = api.At(time.Now())
 }
 
-// settle pauses the canary, waits until nothing of it runs, and has the round
-// verified.
+// settle takes the canary's slots away, waits until nothing of it runs, pauses
+// it, and has the round verified.
 func (r *round) settle(ctx context.Context) {
-	r.until(ctx, "the canary is paused", func() bool {
-		_, err := r.cfg.Flows.PauseFlow(ctx, r.flow)
+	doc, err := canary(r.flow, r.cfg.Interval, false)
+	if err != nil {
+		r.fail("%v", err)
+		return
+	}
+	r.until(ctx, "the canary's slots end", func() bool {
+		_, err := r.cfg.Flows.Register(ctx, doc, client.RegisterOptions{ContentType: "application/json"})
 		r.note(err)
 		return err == nil
 	})
@@ -220,6 +225,11 @@ func (r *round) settle(ctx context.Context) {
 		r.note(err)
 		r.slots = f.Slots
 		return err == nil && f.ActiveCycles == 0
+	})
+	r.until(ctx, "the canary is paused", func() bool {
+		_, err := r.cfg.Flows.PauseFlow(ctx, r.flow)
+		r.note(err)
+		return err == nil
 	})
 	r.look(ctx)
 	if r.cfg.Fences != nil {

@@ -24,6 +24,7 @@ type cli struct {
 	Worker  workerCmd  `cmd:"" help:"Workers: list."`
 	Leader  leaderCmd  `cmd:"" help:"The leadership: transfer."`
 	Verify  verifyCmd  `cmd:"" help:"Check the journal against the guarantees."`
+	Drill   drillCmd   `cmd:"" help:"Inject a fault and measure how the cluster takes it."`
 	Version versionCmd `cmd:"" help:"Print the version of stationctl."`
 }
 
@@ -60,8 +61,10 @@ type terminal struct {
 // app is what every command works with.
 type app struct {
 	terminal
-	client *client.Client
-	format string
+	client  *client.Client
+	format  string
+	servers string        // what client was made of
+	timeout time.Duration // of one call
 }
 
 // leave carries an exit code out of the parser, which ends the process by a
@@ -104,7 +107,7 @@ func run(ctx context.Context, args []string, t terminal) (code int) {
 		return exitUsage
 	}
 	defer cl.Close()
-	a := &app{terminal: t, client: cl, format: c.Output}
+	a := &app{terminal: t, client: cl, format: c.Output, servers: c.Server, timeout: c.Timeout}
 	err = chosen.Run(a)
 	report(t.err, err)
 	return exitCode(err)

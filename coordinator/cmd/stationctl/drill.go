@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/coordinator/drill"
+)
+
+// hasty is how long one call may take while a fault lasts: a paused coordinator
+// takes a connection and does not answer.
+const hasty = time.Second
+
+type drillCmd struct {
+	Fault    string        `arg:"" enum:"leader-kill,leader-pause,worker-kill,worker-pause,redis-restart,rabbitmq-restart,etcd-restart" help:"leader-kill, leader-pause, worker-kill, worker-pause, redis-restart, rabbitmq-restart or etcd-restart."`
+	Cluster  string        `placeholder:"DIR" xor:"target" required:"" help:"Folder of a cluster of this machine that scripts/cluster runs."`
+	Inject   string        `placeholder:"CMD" xor:"target" required:"" help:"Command that does the fault; {leader} and {worker} in it stand for ids."`
+	Heal     string        `placeholder:"CMD" help:"Command that undoes it, with --inject."`
+	Script   string        `placeholder:"FILE" help:"The scripts/cluster that runs DIR; looked for beside this program and in the current folder when left out."`
+	Repeat   int           `default:"1" help:"How many rounds (default ${default})."`
+	Interval time.Duration `default:"100ms" help:"Period of the canary flow (default ${default})."`
+	Pause    time.Duration `default:"15s" help:"How long a paused process stays so (default ${default})."`
+	Limit    time.Duration `default:"30s" help:"A recovery that takes longer fails the drill (default ${default})."`
+	After    int           `default:"10" placeholder:"N" help:"Cycles that must complete after recovery (default ${default})."`
+	Seed     uint64        `help:"Decides where between two slots the faults fall; a random one when 0."`
+	HTML     string        `name:"html" placeholder:"FILE" help:"Write a page with the timeline of each round."`
+}
+
+func (drillCmd) Help() string {
+	return "Registers a canary flow, injects one fault, measures what it cost and checks the journal. Fails when the fault can't be proven. " +
+		"The exit code is 0 when every round passed and 1 when one failed.\n\nExamples:\n\n" +
+		"    stationctl drill leader-kill --cluster .run/cluster --repeat 3 --html drill.html\n" +
+		"    stationctl drill worker-pause --cluster .run/cluster --pause 20s\n" +
+		"    stationctl drill leader-kill --inject 'kubectl delete pod {leader} --grace-period 0 --force' -o json"
+}
+
+func (c *drillCmd) Run(ctx context.Context, a *app) error {
+	if c.Heal != "" && c.Inject == "" {
+		return &usageError{"--heal goes with --inject"}
+	}
+	fault, err := drill.ParseFault(c.Fault)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	target, servers, err := c.target(a)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	opts := client.Options{Timeout: min(hasty, a.timeout), UserAgent: "stationctl/" + version()}
+	quick, err := client.New(servers, opts)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	defer quick.Close()
+	opts.Timeout = a.timeout
+	patient, err := client.New(servers, opts)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	defer patient.Close()
+	scrape := &http.Client{Timeout: hasty, Transport: &http.Transport{DisableKeepAlives: true}}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64N(1<<32) + 1
+	}
+	report, runErr := drill.Run(ctx, drill.Config{
+		Flows: quick, Cycles: quick, Fleet: quick, Verifier: patient, Fences: drill.Scrape{HTTP: scrape},
+		Target: target, Fault: fault, Interval: c.Interval, Pause: c.Pause, Repeat: c.Repeat, After: c.After, Limit: c.Limit,
+		Deadline: max(c.Limit, c.Pause) + time.Minute, Poll: 20 * time.Millisecond, Seed: c.Seed,
+		Progress: func(text string) { fmt.Fprintln(a.err, clean(text)) },
+	})
+	if runErr != nil && len(report.Rounds) == 0 {
+		return &usageError{runErr.Error()}
+	}
+	if err := a.print(report, func() { a.showDrill(report) }); err != nil {
+		return err
+	}
+	if c.HTML != "" {
+		if err := writeFile(c.HTML, report.WriteHTML); err != nil {
+			return err
+		}
+	}
+	switch {
+	case runErr != nil:
+		return runErr
+	case !report.Pass:
+		return &reportedError{exitFailed}
+	}
+	return nil
+}
+
+// target returns what injects the fault, and the servers to ask.
+func (c *drillCmd) target(a *app) (drill.Target, string, error) {
+	if c.Inject != "" {
+		t, err := drill.NewCommand(c.Inject, c.Heal)
+		return t, a.servers, err
+	}
+	script, err := c.script()
+	if err != nil {
+		return nil, "", err
+	}
+	t, err := drill.NewLocal(c.Cluster, script)
+	if err != nil {
+		return nil, "", err
+	}
+	servers, err := t.Servers()
+	return t, servers, err
+}
+
+// script finds scripts/cluster.
+func (c *drillCmd) script() (string, error) {
+	if c.Script != "" {
+		return c.Script, nil
+	}
+	places := []string{"scripts/cluster"}
+	if self, err := os.Executable(); err == nil {
+		places = append([]string{filepath.Join(filepath.Dir(self), "..", "scripts", "cluster")}, places...)
+	}
+	for _, p := range places {
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", errors.New("scripts/cluster is neither beside this program nor in the current folder; name it by --script")
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	if err := write(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("write page: %w", err)
+	}
+	return nil
+}
