@@ -3,6 +3,7 @@ package drill
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Fault is a name of what is done to the cluster, as "leader-kill".
@@ -47,6 +48,16 @@ func (f Fault) server() string {
 		return ""
 	}
 	return name
+}
+
+// Interval returns the canary's interval that fits the fault: short, to measure
+// well, and long enough that the cycles which a cluster keeps, 100 by default,
+// reach back over the time that a cycle may wait.
+func (f Fault) Interval() time.Duration {
+	if f.pauses() || f == RabbitMQRestart {
+		return 500 * time.Millisecond // they wait for a lease, or until the broker is there
+	}
+	return 100 * time.Millisecond
 }
 
 // Names are the processes of a round. Worker runs the canary's longer node; it

@@ -26,6 +26,8 @@ func (r *Round) judge(limit time.Duration) {
 	for _, status := range slices.Sorted(maps.Keys(r.Cycles)) {
 		switch n := r.Cycles[status]; {
 		case status == api.CycleCompleted:
+		case status == gone:
+			fail("%d cycles were kept no more before their end was seen; choose a longer interval", n)
 		case api.CycleEnded(status):
 			fail("%d cycles ended %s", n, status)
 		case r.Proof != nil:

@@ -2,10 +2,13 @@ package drill
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/coordinator/client"
 )
 
 // seen is a cycle of the canary as it was seen last.
@@ -15,6 +18,12 @@ type seen struct {
 	lost     int
 	detailed bool // repeated and lost are known
 }
+
+// gone is the status of a cycle that is kept no more and whose end was not seen.
+const gone = "gone"
+
+// over reports whether nothing new is to be seen of a cycle.
+func (s *seen) over() bool { return s.Status == gone || api.CycleEnded(s.Status) }
 
 // observer collects what the API shows of the canary and of the cluster. A call
 // that fails leaves what is known as it is.
@@ -60,26 +69,50 @@ func (o *observer) lookAtCycles(ctx context.Context) {
 		o.lastFail = err
 		return
 	}
+	listed := map[int64]bool{}
 	for _, c := range slices.Backward(list.Cycles) {
+		listed[c.Cycle] = true
 		s := o.cycles[c.Cycle]
 		if s == nil {
 			s = &seen{}
 			o.cycles[c.Cycle] = s
 		}
 		s.CycleSummary = c
-		if s.detailed || !api.CycleEnded(c.Status) || ctx.Err() != nil {
-			continue
+		if !s.detailed && api.CycleEnded(c.Status) {
+			o.open(ctx, c.Cycle)
 		}
-		whole, err := o.cfg.Cycles.Cycle(ctx, o.flow, c.Cycle)
-		if err != nil {
-			o.lastFail = err
-			continue
+	}
+	for n, s := range o.cycles { // a cycle that waits long is not among the newest
+		if !listed[n] && !s.over() {
+			o.open(ctx, n)
 		}
-		s.detailed = true
-		for _, n := range whole.Nodes {
-			s.repeated += max(0, n.Attempt-1)
-			s.lost += n.Lost
-		}
+	}
+}
+
+// open reads a cycle with its nodes.
+func (o *observer) open(ctx context.Context, n int64) {
+	if ctx.Err() != nil {
+		return
+	}
+	s := o.cycles[n]
+	whole, err := o.cfg.Cycles.Cycle(ctx, o.flow, n)
+	var problem *client.Problem
+	switch {
+	case errors.As(err, &problem) && problem.Status == http.StatusNotFound && !s.over():
+		s.Status, s.CompletedAt = gone, api.At(time.Now())
+		return
+	case err != nil:
+		o.lastFail = err
+		return
+	}
+	s.CycleSummary = whole.CycleSummary
+	if s.detailed = api.CycleEnded(whole.Status); !s.detailed {
+		return
+	}
+	s.repeated, s.lost = 0, 0
+	for _, node := range whole.Nodes {
+		s.repeated += max(0, node.Attempt-1)
+		s.lost += node.Lost
 	}
 }
 

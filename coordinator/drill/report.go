@@ -131,7 +131,7 @@ func (r *Round) measure(of *round) {
 		return
 	}
 	r.RecoveryMS = nil
-	if c := of.cycles[of.victim]; c != nil && api.CycleEnded(c.Status) {
+	if c := of.cycles[of.victim]; c != nil && c.over() {
 		r.VictimMS = since(c.CompletedAt.Time)
 		if r.CompletedMS != nil {
 			longest := max(*r.CompletedMS, *r.VictimMS)

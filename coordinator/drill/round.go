@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/client"
 )
 
-// cleanUp bounds what is done after the drill was interrupted.
-const cleanUp = time.Minute
+// cleanUp bounds what is done after the drill was interrupted, doubtful the
+// removal of a canary that was perhaps never taken.
+const (
+	cleanUp  = time.Minute
+	doubtful = 3 * time.Second
+)
 
 // round is one fault from the canary's first tick to its deletion.
 type round struct {
@@ -55,11 +60,10 @@ func (r *round) run(ctx context.Context) {
 	_, err = r.cfg.Flows.Register(ctx, doc, client.RegisterOptions{ContentType: "application/json"})
 	if err != nil {
 		r.fail("the canary can't be registered: %v", err)
-	}
-	defer r.remove(ctx) // a registration that got no answer may have been taken
-	if err != nil {
+		r.remove(ctx, doubtful) // without an answer, it may have been taken
 		return
 	}
+	defer r.remove(ctx, cleanUp)
 	r.cfg.say("round %d: canary %s every %s", r.out.Number, r.flow, r.cfg.Interval)
 	if !r.until(ctx, "the canary ticks", func() bool { return r.leader.ID != "" && r.completed(r.began) >= 2 }) || !r.choose(ctx) {
 		return
@@ -148,7 +152,7 @@ func (r *round) strike(ctx context.Context) bool {
 		_, completed := r.firsts(r.at)
 		victim := r.cycles[r.victim]
 		return !completed.IsZero() && (!f.hitsLeader() || !r.changed.IsZero() || f.pauses() && r.healed) &&
-			(victim == nil || api.CycleEnded(victim.Status))
+			(victim == nil || victim.over())
 	})
 	if !recovered {
 		return false
@@ -256,19 +260,19 @@ func (r *round) note(err error) {
 }
 
 // remove deletes the canary, also when ctx has ended.
-func (r *round) remove(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUp)
+func (r *round) remove(ctx context.Context, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	var err error
 	for ctx.Err() == nil {
 		err = r.cfg.Flows.DeleteFlow(ctx, r.flow)
 		var problem *client.Problem
-		if err == nil || errors.As(err, &problem) && problem.Status == 404 {
+		if err == nil || errors.As(err, &problem) && problem.Status == http.StatusNotFound {
 			return
 		}
 		pause(ctx, 10*r.cfg.Poll)
 	}
-	r.fail("the canary is left behind, remove it by 'stationctl flow delete %s': %v", r.flow, err)
+	r.fail("the canary could not be removed; if it is there, remove it by 'stationctl flow delete %s': %v", r.flow, err)
 }
 
 func (r *round) refusals(ctx context.Context) map[string]int64 {

@@ -26,7 +26,7 @@ type drillCmd struct {
 	Heal     string        `placeholder:"CMD" help:"Command that undoes it, with --inject."`
 	Script   string        `placeholder:"FILE" help:"The scripts/cluster that runs DIR; looked for beside this program and in the current folder when left out."`
 	Repeat   int           `default:"1" help:"How many rounds (default ${default})."`
-	Interval time.Duration `default:"100ms" help:"Period of the canary flow (default ${default})."`
+	Interval time.Duration `placeholder:"TIME" help:"Period of the canary flow; when left out 100ms, or 500ms for pauses and rabbitmq-restart, after which cycles wait longer."`
 	Pause    time.Duration `default:"15s" help:"How long a paused process stays so (default ${default})."`
 	Limit    time.Duration `default:"30s" help:"A recovery that takes longer fails the drill (default ${default})."`
 	After    int           `default:"10" placeholder:"N" help:"Cycles that must complete after recovery (default ${default})."`
@@ -67,6 +67,9 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer patient.Close()
 	scrape := &http.Client{Timeout: hasty, Transport: &http.Transport{DisableKeepAlives: true}}
+	if c.Interval == 0 {
+		c.Interval = fault.Interval()
+	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64N(1<<32) + 1
 	}
