@@ -20,15 +20,6 @@ func At(t time.Time) Time {
 	return Time{t.UTC().Truncate(time.Millisecond)}
 }
 
-// FromMillis returns the instant of a Unix time in milliseconds; zero and less
-// give the zero Time.
-func FromMillis(ms int64) Time {
-	if ms <= 0 {
-		return Time{}
-	}
-	return Time{time.UnixMilli(ms).UTC()}
-}
-
 // String returns the instant in TimeFormat, or "" for the zero Time.
 func (t Time) String() string {
 	if t.IsZero() {

@@ -40,8 +40,9 @@ Examples:
 
 Exit codes:
 
-    0  done; a cycle that was waited for completed; the journal is clean
-    1  refused by the server; a cycle that was waited for ended otherwise; the journal breaks a rule
+    0  done; a cycle that was waited for completed; the journal is clean; the drill passed
+    1  refused by the server; a cycle that was waited for ended otherwise; the journal breaks a rule; a round of
+       the drill failed
     2  wrong usage, or a document with faults
     3  no answer: the server can't be reached, is unavailable or too slow
     4  what was named does not exist`

@@ -10,9 +10,10 @@
 //
 // Exit codes, for scripts:
 //
-//	0  done; a cycle that was waited for completed; "verify" found the journal clean
+//	0  done; a cycle that was waited for completed; "verify" found the journal clean;
+//	   every round of "drill" passed
 //	1  refused by the server; a cycle that was waited for ended otherwise; "verify"
-//	   found a record that breaks a rule
+//	   found a record that breaks a rule; a round of "drill" failed
 //	2  wrong usage, or a document with faults; trying again will not help
 //	3  no answer: the server can't be reached, is unavailable or too slow;
 //	   trying again may help

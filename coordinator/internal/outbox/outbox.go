@@ -86,13 +86,6 @@ func (r *Reader) begin() {
 	clear(r.back)
 }
 
-// InHand returns how many entries are handed out.
-func (r *Reader) InHand() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.hand)
-}
-
 // Run reads until ctx ends.
 func (r *Reader) Run(ctx context.Context) error {
 	cursor, lost := "", false

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
+	"github.com/tradingflow/weather-station/coordinator/internal/dirty"
 	"github.com/tradingflow/weather-station/coordinator/internal/flow"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -139,7 +140,7 @@ func (r *Registry) Refresh(id ids.FlowID) {
 		r.flows[id] = f
 	}
 	for s := range r.subs {
-		s.mark(id)
+		s.Mark(id)
 	}
 }
 
@@ -199,38 +200,20 @@ func (r *Registry) List() []*Flow {
 	return out
 }
 
-// Subscription names flows that changed; each once, however often it changed.
+// Subscription names flows that changed.
 type Subscription struct {
-	r     *Registry
-	ready chan struct{}
-	mu    sync.Mutex
-	dirty map[ids.FlowID]struct{}
+	*dirty.Set
+	r *Registry
 }
 
 // Subscribe begins a subscription. Changes from before are not named: list the
-// flows after subscribing.
+// flows after subscribing. Close ends it.
 func (r *Registry) Subscribe() *Subscription {
-	s := &Subscription{r: r, ready: make(chan struct{}, 1), dirty: map[ids.FlowID]struct{}{}}
+	s := &Subscription{Set: dirty.New(), r: r}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subs[s] = struct{}{}
 	return s
-}
-
-// Ready yields a value when Take has something to give.
-func (s *Subscription) Ready() <-chan struct{} { return s.ready }
-
-// Take returns the flows that changed since the last Take.
-func (s *Subscription) Take() []ids.FlowID {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]ids.FlowID, 0, len(s.dirty))
-	for f := range s.dirty {
-		out = append(out, f)
-	}
-	clear(s.dirty)
-	slices.Sort(out)
-	return out
 }
 
 // Close ends the subscription.
@@ -238,14 +221,4 @@ func (s *Subscription) Close() {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
 	delete(s.r.subs, s)
-}
-
-func (s *Subscription) mark(f ids.FlowID) {
-	s.mu.Lock()
-	s.dirty[f] = struct{}{}
-	s.mu.Unlock()
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
 }
