@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tradingflow/weather-station/shared/failpoint"
 )
 
 // Schema is the number of the layout described in doc.go. A ledger with another
@@ -172,7 +174,10 @@ func (l *Ledger) RewriteAOF(ctx context.Context) error {
 	if l.server.Embedded || !l.server.AOF {
 		return nil
 	}
-	if err := l.rdb.BgRewriteAOF(ctx).Err(); err != nil {
+	failpoint.Before("rewrite_aof")
+	err := l.rdb.BgRewriteAOF(ctx).Err()
+	failpoint.After("rewrite_aof")
+	if err != nil {
 		return fmt.Errorf("bgrewriteaof: %w", classify(err))
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -128,7 +129,9 @@ func (l *Ledger) call(ctx context.Context, verb string, epoch ids.Epoch, args ..
 	if l.plainScripts {
 		text = s.plain
 	}
+	failpoint.Before(verb)
 	v, err := text.Run(ctx, l.rdb, []string{l.prefix}, all...).Slice()
+	failpoint.After(verb)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("ledger %s: %w", verb, classify(err))
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -95,11 +96,13 @@ func (c *Catalog) commit(ctx context.Context, rec Record, mod int64) (revision i
 			return 0, err
 		}
 	}
+	failpoint.Before("catalog_put")
 	resp, err := call(ctx, "put flow", func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return c.client.Txn(ctx).
 			If(clientv3.Compare(clientv3.ModRevision(c.flowKey(rec.Flow)), "=", mod)).
 			Then(ops...).Commit()
 	})
+	failpoint.After("catalog_put")
 	if err != nil {
 		return 0, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -35,11 +36,13 @@ func (e *Elector) stand(ctx context.Context, s *session) (*candidacy, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*tryTimeout(s.ttl))
 	defer cancel()
+	failpoint.Before("election_join")
 	resp, err := e.cfg.Client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(c.key), "=", 0)).
 		Then(clientv3.OpPut(c.key, string(data), clientv3.WithLease(s.id))).
 		Else(clientv3.OpGet(c.key)).
 		Commit()
+	failpoint.After("election_join")
 	if err != nil {
 		return nil, fmt.Errorf("put election key: %w", err)
 	}
@@ -135,10 +138,12 @@ func (c *candidacy) claim(ctx context.Context, epoch ids.Epoch, baseRev int64) (
 	if err != nil {
 		return 0, false, fmt.Errorf("encode candidate: %w", err)
 	}
+	failpoint.Before("election_claim")
 	resp, err := c.e.cfg.Client.Txn(ctx).
 		If(append(c.mine(), clientv3.Compare(clientv3.ModRevision(c.e.keys.epochBase()), "=", baseRev))...).
 		Then(clientv3.OpPut(c.key, string(data), clientv3.WithLease(c.s.id))).
 		Commit()
+	failpoint.After("election_claim")
 	if err != nil {
 		return 0, false, fmt.Errorf("claim leadership: %w", err)
 	}
@@ -216,7 +221,9 @@ func (c *candidacy) release(ctx context.Context) {
 	defer cancel()
 	for ctx.Err() == nil {
 		tctx, cancelTry := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
+		failpoint.Before("election_leave")
 		_, err := c.e.deleteKey(tctx, c.key, c.rev)
+		failpoint.After("election_leave")
 		cancelTry()
 		if err == nil {
 			break

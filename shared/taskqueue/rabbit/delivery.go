@@ -7,6 +7,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -65,7 +66,10 @@ func (d *delivery) Body() []byte      { return d.message.Body }
 func (d *delivery) Redelivered() bool { return d.message.Redelivered }
 
 func (d *delivery) Ack() error {
-	return d.end(func(ch *amqp.Channel, tag uint64) error { return ch.Ack(tag, false) })
+	failpoint.Before("ack")
+	err := d.end(func(ch *amqp.Channel, tag uint64) error { return ch.Ack(tag, false) })
+	failpoint.After("ack")
+	return err
 }
 
 func (d *delivery) Park() error {

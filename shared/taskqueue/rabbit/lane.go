@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -81,6 +82,7 @@ func (l *lane) write(m outgoing) {
 	l.mu.Lock()
 	l.open[tag] = m.receipt
 	l.mu.Unlock()
+	failpoint.Before("publish")
 	err := l.channel.Publish("", l.queue, true, false, amqp.Publishing{
 		DeliveryMode:  amqp.Persistent,
 		ContentType:   "application/json",
@@ -88,6 +90,7 @@ func (l *lane) write(m outgoing) {
 		CorrelationId: strconv.FormatUint(tag, 10), // tells which message was returned
 		Body:          m.body,
 	})
+	failpoint.After("publish")
 	if err != nil { // the channel is dead, or will be in a moment
 		l.resolve(tag, taskqueue.ErrUnconfirmed)
 	}
@@ -217,6 +220,7 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			for len(returns) > 0 {
 				note(<-returns)
 			}
+			failpoint.Before("confirm")
 			switch {
 			case !c.Ack:
 				l.resolve(c.DeliveryTag, taskqueue.ErrUnconfirmed)
@@ -225,6 +229,7 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			default:
 				l.resolve(c.DeliveryTag, nil)
 			}
+			failpoint.After("confirm")
 			delete(unroutable, c.DeliveryTag)
 		}
 	}

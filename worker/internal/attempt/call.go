@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/task"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -48,7 +49,9 @@ func call(ctx context.Context, h node.Handler, in *node.Input, done chan<- answe
 		over()
 		done <- a
 	}()
+	failpoint.Before("handler")
 	res, err := h.Run(ctx, in)
+	failpoint.After("handler")
 	over()
 	judge(&a, res, err)
 	finished = true
