@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
+	"github.com/tradingflow/weather-station/deploy/dev/procs"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -41,7 +43,7 @@ type cluster struct {
 	ledger       *ledger.Ledger
 	coordinators []*process
 	workers      []*process
-	flows        map[ids.FlowID]Flow // registered here
+	flows        map[ids.FlowID]histcheck.Flow // registered here
 
 	journal []ledger.Record // as read so far
 }
@@ -50,10 +52,10 @@ type cluster struct {
 // not asked for.
 func start(t *testing.T, s setup) *cluster {
 	t.Helper()
-	if servers == nil {
+	if system == nil {
 		t.Skip("no cluster is asked for: `make test` runs this with real servers, and so does STATION_TEST_CLUSTER=1")
 	}
-	c := &cluster{setup: s, prefix: "t" + uuid.NewString()[:8], dir: t.TempDir(), ctx: t.Context(), flows: map[ids.FlowID]Flow{}}
+	c := &cluster{setup: s, prefix: "t" + uuid.NewString()[:8], dir: t.TempDir(), ctx: t.Context(), flows: map[ids.FlowID]histcheck.Flow{}}
 	c.data = filepath.Join(c.dir, "data")
 	if err := os.MkdirAll(filepath.Join(c.data, "exec"), 0o755); err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ func start(t *testing.T, s setup) *cluster {
 		a := address(t)
 		bases = append(bases, "http://"+a)
 		c.coordinators = append(c.coordinators, c.process(t, "coordinator", fmt.Sprintf("coordinator-%d", i), append([]string{
-			"--etcd-endpoints", servers.etcd, "--leader-ttl", leaderTTL.String(), "--http-addr", a, "--journal-max", "2000000"}, s.coordinator...)))
+			"--etcd-endpoints", system.Etcd, "--leader-ttl", leaderTTL.String(), "--http-addr", a, "--journal-max", "2000000"}, s.coordinator...)))
 	}
 	for i := range 3 {
 		c.worker(t, "worker", fmt.Sprintf("worker-%d", i))
@@ -73,7 +75,7 @@ func start(t *testing.T, s setup) *cluster {
 	if c.api, err = client.New(strings.Join(bases, ","), client.Options{Timeout: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	if c.ledger, err = ledger.Open(t.Context(), ledger.Config{URL: servers.redis, Prefix: c.prefix, Name: "cluster-test"}); err != nil {
+	if c.ledger, err = ledger.Open(t.Context(), ledger.Config{URL: system.Redis, Prefix: c.prefix, Name: "cluster-test"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range slices.Concat(c.coordinators, c.workers) {
@@ -89,8 +91,8 @@ func start(t *testing.T, s setup) *cluster {
 
 func (c *cluster) process(t *testing.T, binary, name string, args []string) *process {
 	t.Helper()
-	return &process{name: name, path: filepath.Join(servers.bin, binary), log: filepath.Join(c.dir, name+".log"), args: append([]string{
-		"--id", name, "--prefix", c.prefix, "--redis-url", servers.redis, "--rabbitmq-url", servers.rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}
+	return &process{procs.Process{Name: name, Path: filepath.Join(system.Bin, binary), Log: filepath.Join(c.dir, name+".log"), Args: append([]string{
+		"--id", name, "--prefix", c.prefix, "--redis-url", system.Redis, "--rabbitmq-url", system.Rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
 }
 
 // worker adds a worker of the given binary; it is not started.
@@ -103,12 +105,12 @@ func (c *cluster) worker(t *testing.T, binary, name string) *process {
 
 func (c *cluster) stop(t *testing.T) {
 	for _, p := range slices.Concat(c.workers, c.coordinators) {
-		p.stop()
+		p.Stop()
 	}
 	for _, p := range slices.Concat(c.coordinators, c.workers) {
-		found, tail := p.faults(!c.faults)
+		found, tail := p.Faults(!c.faults)
 		for _, l := range found {
-			t.Errorf("log of %s: %s", p.name, l)
+			t.Errorf("log of %s: %s", p.Name, l)
 		}
 		if t.Failed() {
 			t.Log(tail)
@@ -224,9 +226,9 @@ func (c *cluster) entry(t *testing.T, within time.Duration, skip int, what strin
 // settled waits until every cycle that is open now has ended.
 func (c *cluster) settled(t *testing.T, within time.Duration) {
 	t.Helper()
-	mark := open(c.read())
+	mark := histcheck.Open(c.read())
 	c.until(t, within, "end of the open cycles", func() (bool, string) {
-		still := open(c.read())
+		still := histcheck.Open(c.read())
 		var left []string
 		for f, cycles := range mark {
 			for n := range cycles {
@@ -245,7 +247,7 @@ func (c *cluster) idle(t *testing.T, within time.Duration) {
 	c.until(t, within, "idle cluster", func() (bool, string) {
 		n := 0
 		var left []string
-		for f, cycles := range open(c.read()) {
+		for f, cycles := range histcheck.Open(c.read()) {
 			n += len(cycles)
 			for k := range cycles {
 				left = append(left, fmt.Sprintf("%s/%d", f, k))
@@ -306,7 +308,7 @@ func (c *cluster) progress(t *testing.T, within time.Duration, n int) {
 }
 
 // judge lets the checker judge the run so far.
-func (c *cluster) judge(t *testing.T, e Evidence) {
+func (c *cluster) judge(t *testing.T, e histcheck.Evidence) {
 	t.Helper()
 	now, err := c.ledger.Now(c.ctx)
 	if err != nil {
@@ -321,14 +323,14 @@ func (c *cluster) judge(t *testing.T, e Evidence) {
 	}
 	// The run goes on while it is read: what belongs to cycles that the journal
 	// does not tell the whole of is left for a later look.
-	left, newest := open(e.Journal), map[ids.FlowID]int64{}
+	left, newest := histcheck.Open(e.Journal), map[ids.FlowID]int64{}
 	for _, r := range e.Journal {
 		newest[r.Flow] = max(newest[r.Flow], r.Cycle)
 	}
 	early := func(f ids.FlowID, n int64) bool { return left[f][n] || n > newest[f] }
-	e.Effects = slices.DeleteFunc(e.Effects, func(x Effect) bool { return early(x.Flow, x.Cycle) })
-	e.Runs = slices.DeleteFunc(e.Runs, func(x Run) bool { return early(x.Flow, x.Cycle) })
-	found := Check(e)
+	e.Effects = slices.DeleteFunc(e.Effects, func(x histcheck.Effect) bool { return early(x.Flow, x.Cycle) })
+	e.Runs = slices.DeleteFunc(e.Runs, func(x histcheck.Run) bool { return early(x.Flow, x.Cycle) })
+	found := histcheck.Check(e)
 	for _, v := range found[:min(len(found), 20)] {
 		t.Error(v)
 	}
@@ -359,7 +361,7 @@ func (c *cluster) leader(t *testing.T) (leading, standby *process) {
 			return false, fmt.Sprint("no leader: ", err)
 		}
 		for i, p := range c.coordinators {
-			if p.name == s.Leader.ID && p.running() {
+			if p.Name == s.Leader.ID && p.Running() {
 				leading, standby = p, c.coordinators[1-i]
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -82,7 +83,7 @@ func TestPauseHolds(t *testing.T) {
 	}
 	c.progress(t, 20*time.Second, 2)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // openNodes lists the nodes that were offered and have no outcome yet.
@@ -145,7 +146,7 @@ func TestCancelHolds(t *testing.T) {
 	}
 	c.beats(t, 3)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestDeleteLeavesNothing deletes a flow in the middle of its work.
@@ -231,7 +232,7 @@ func (c *cluster) leftovers(flows ...string) ([]string, error) {
 func (c *cluster) quietQueues(t *testing.T) {
 	t.Helper()
 	c.until(t, 30*time.Second, "empty queues", func() (bool, string) {
-		out, err := servers.ctl("rabbitmqctl", "--quiet", "list_queues", "name", "messages_ready", "messages_unacknowledged")
+		out, err := system.Ctl("rabbitmqctl", "--quiet", "list_queues", "name", "messages_ready", "messages_unacknowledged")
 		if err != nil {
 			return false, fmt.Sprint(out, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
@@ -37,14 +38,14 @@ func TestUnknownTypeWaits(t *testing.T) {
 	c.idle(t, time.Minute)
 	t.Logf("the waiting node ran %s after a worker of its type was started", time.Since(at))
 	s, err := c.api.Node(c.ctx, "quotes", n, "spread")
-	if err != nil || s.Status != "succeeded" || s.Worker != w.name || string(s.Outputs["spread"]) != "0.5" {
+	if err != nil || s.Status != "succeeded" || s.Worker != w.Name || string(s.Outputs["spread"]) != "0.5" {
 		t.Errorf("node is %s on %s with %s: %v", s.Status, s.Worker, s.Outputs, err)
 	}
 	for range 5 { // three of four workers of the pool decline it
 		c.run(t, "quotes")
 	}
 	c.idle(t, time.Minute)
-	c.judge(t, Evidence{Ended: true})
+	c.judge(t, histcheck.Evidence{Ended: true})
 }
 
 // TestAtMostOnce kills the worker of a node that may be started only once: it
@@ -75,7 +76,7 @@ func TestAtMostOnce(t *testing.T) {
 	if s, err := c.api.Cycle(c.ctx, "orders", n); err != nil || s.Status != "completed" {
 		t.Errorf("the next cycle ends %s: %v", s.Status, err)
 	}
-	c.judge(t, Evidence{Ended: true})
+	c.judge(t, histcheck.Evidence{Ended: true})
 }
 
 // TestNodesMisbehave runs nodes that panic, hang and fail before they succeed,
@@ -113,5 +114,5 @@ func TestNodesMisbehave(t *testing.T) {
 		}
 	}
 	c.idle(t, 10*time.Second)
-	c.judge(t, Evidence{Ended: true})
+	c.judge(t, histcheck.Evidence{Ended: true})
 }

@@ -13,16 +13,17 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
 // readEffects reads what output nodes wrote: effects/<flow>/<node>.jsonl.
-func readEffects(data string) ([]Effect, error) {
+func readEffects(data string) ([]histcheck.Effect, error) {
 	files, err := filepath.Glob(filepath.Join(data, "effects", "*", "*.jsonl"))
 	if err != nil {
 		return nil, err
 	}
-	var out []Effect
+	var out []histcheck.Effect
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -39,14 +40,14 @@ func readEffects(data string) ([]Effect, error) {
 			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			out = append(out, Effect{l.Flow, l.Cycle, ids.NodeID(node), l.Intent})
+			out = append(out, histcheck.Effect{Flow: l.Flow, Cycle: l.Cycle, Node: ids.NodeID(node), Intent: l.Intent})
 		}
 	}
 	return out, nil
 }
 
 // readRuns reads what witnesses wrote down, one line for each run.
-func readRuns(data string) ([]Run, error) {
+func readRuns(data string) ([]histcheck.Run, error) {
 	text, err := os.ReadFile(filepath.Join(data, "exec", "runs"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -54,9 +55,9 @@ func readRuns(data string) ([]Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Run
+	var out []histcheck.Run
 	for line := range strings.Lines(string(text)) {
-		var r Run
+		var r histcheck.Run
 		var intent string
 		if _, err := fmt.Sscan(line, &r.Flow, &r.Cycle, &r.Node, &r.Attempt, &intent); err != nil {
 			return nil, fmt.Errorf("runs: %q: %w", line, err)

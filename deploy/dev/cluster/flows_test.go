@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -152,12 +153,12 @@ func (d *doc) text(t *testing.T) []byte {
 
 // defined is what the checker has to know, read from the definition that the
 // API answers.
-func defined(definition []byte) (Flow, error) {
+func defined(definition []byte) (histcheck.Flow, error) {
 	var d doc
 	if err := json.Unmarshal(definition, &d); err != nil {
-		return Flow{}, fmt.Errorf("read definition: %w", err)
+		return histcheck.Flow{}, fmt.Errorf("read definition: %w", err)
 	}
-	f := Flow{
+	f := histcheck.Flow{
 		Interval: time.Duration(d.Seconds*1000+0.5) * time.Millisecond,
 		Inputs:   map[ids.NodeID][]ids.NodeID{}, AtMostOnce: map[ids.NodeID]bool{}, Writes: map[ids.NodeID]bool{},
 	}

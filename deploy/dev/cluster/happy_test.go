@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/deploy/dev/samples"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
@@ -39,14 +40,14 @@ func TestEveryShapeRuns(t *testing.T) {
 		return ended["heartbeat"] >= 2 && ended["btc-momentum"] >= 4 && ended["layered"] == 1, "a sample"
 	})
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 	want := map[string]bool{"succeeded": true, "skipped": true, "stopped": true}
 	seen := map[string]bool{}
 	for _, r := range c.read() {
 		switch r.Op {
 		case "outcome":
-			seen[status(r.Detail)] = true
-			if !want[status(r.Detail)] {
+			seen[histcheck.Status(r.Detail)] = true
+			if !want[histcheck.Status(r.Detail)] {
 				t.Errorf("%s ends as %s", r.Attempt, r.Detail)
 			}
 		case "claim":

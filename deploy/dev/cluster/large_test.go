@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
@@ -57,7 +58,7 @@ func TestLargeLoadSurvivesTheLeader(t *testing.T) {
 	}
 	c.idle(t, 60*time.Second)
 	t.Logf("200 cycles started in %s; leader killed with %d of 1800 outcomes; takeover after %s; all ended %s after the start", started, outcomes, r.At.Sub(at), time.Since(began))
-	c.judge(t, Evidence{Ended: true})
+	c.judge(t, histcheck.Evidence{Ended: true})
 	if n := count(c.read(), "cycle_end"); n != 201 {
 		t.Errorf("%d cycles ended, want 201", n)
 	}

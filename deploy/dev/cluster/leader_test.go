@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
@@ -60,7 +61,7 @@ func TestLeaderIsKilled(t *testing.T) {
 	}
 	c.progress(t, 20*time.Second, 3)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestLeaderHandsOver stops the leader in good order.
@@ -89,7 +90,7 @@ func TestLeaderHandsOver(t *testing.T) {
 	}
 	c.progress(t, 20*time.Second, 2)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestLeaderIsFrozen stops the leader's process for longer than its term lasts:
@@ -111,7 +112,7 @@ func TestLeaderIsFrozen(t *testing.T) {
 	if n := count(c.read()[skip:], "takeover"); n > 2 { // the woken one may be elected only in a new term
 		t.Errorf("%d leaderships began after one was lost", n)
 	}
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 func count(journal []ledger.Record, op string) (n int) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -41,7 +42,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		t.Errorf("the ledger grows: %d keys, then %d", len(first), len(second))
 	}
 	c.quietQueues(t)
-	out, err := servers.ctl("etcdctl", "get", "--prefix", "--keys-only", c.prefix+"/")
+	out, err := system.Ctl("etcdctl", "get", "--prefix", "--keys-only", c.prefix+"/")
 	if err != nil {
 		t.Fatal(out, err)
 	}
@@ -55,7 +56,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if want := map[string]int{"election": 2, "flows": len(docs) + 1, "pauses": 1}; !maps.Equal(kinds, want) {
 		t.Errorf("etcd holds %v, want %v", kinds, want)
 	}
-	c.judge(t, Evidence{Ended: true})
+	c.judge(t, histcheck.Evidence{Ended: true})
 }
 
 // still pauses a flow between two of its cycles.
@@ -110,7 +111,7 @@ func (c *cluster) documented(t *testing.T, docs []*doc) map[string]bool {
 	t.Helper()
 	out := map[string]bool{"epoch": true, "schema": true, "flows": true, "workers": true, "journal": true}
 	for _, w := range c.workers {
-		out["worker:"+w.name] = true
+		out["worker:"+w.Name] = true
 	}
 	names := []string{"ticks"}
 	for _, d := range docs {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
@@ -37,11 +38,11 @@ func TestServersAreRestarted(t *testing.T) {
 func (c *cluster) serverFails(t *testing.T, server, how string, lost bool) {
 	skip, at := len(c.read()), time.Now()
 	if how == "restart" {
-		if err := servers.do("restart", server); err != nil {
+		if err := system.Do("restart", server); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		if err := servers.do("kill", server); err != nil {
+		if err := system.Do("kill", server); err != nil {
 			t.Fatal(err)
 		}
 		if server == "etcd" {
@@ -52,7 +53,7 @@ func (c *cluster) serverFails(t *testing.T, server, how string, lost bool) {
 				return slices.ContainsFunc(all[skip:], func(r ledger.Record) bool { return r.Op == "cycle_start" && r.At.After(quiet) }), fmt.Sprint(len(all))
 			})
 		}
-		if err := servers.do("start", server); err != nil {
+		if err := system.Do("start", server); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,5 +66,5 @@ func (c *cluster) serverFails(t *testing.T, server, how string, lost bool) {
 	t.Logf("%s %s: away for %s, two more cycles of each flow %s after it answers", server, how, up.Sub(at).Round(time.Millisecond), time.Since(up).Round(time.Millisecond))
 	c.settled(t, 60*time.Second)
 	c.whole(t)
-	c.judge(t, Evidence{RedisLost: lost})
+	c.judge(t, histcheck.Evidence{RedisLost: lost})
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -19,7 +20,7 @@ func (c *cluster) runner(t *testing.T, flow string, node ids.NodeID) (*process, 
 	r := c.entry(t, 20*time.Second, skip, "claim of "+string(node), func(r ledger.Record) bool {
 		return r.Op == "claim" && r.Flow == ids.FlowID(flow) && r.Cycle == n && r.Node == node
 	})
-	i := slices.IndexFunc(c.workers, func(p *process) bool { return p.name == r.Worker })
+	i := slices.IndexFunc(c.workers, func(p *process) bool { return p.Name == r.Worker })
 	if i < 0 {
 		t.Fatalf("claimed by %q, which is none of ours", r.Worker)
 	}
@@ -52,7 +53,7 @@ func TestWorkerIsKilled(t *testing.T) {
 		claim, end := c.again(t, first)
 		revoked := c.entry(t, time.Second, 0, "revocation", func(r ledger.Record) bool { return r.Op == "expire" && r.Token == first.Token })
 		t.Logf("worker killed: its node is claimed by %s after %s (%s), the cycle ends %s after %s", claim.Worker, claim.At.Sub(at), revoked.Detail, end.Detail, end.At.Sub(at))
-		if claim.Worker == w.name || end.Detail != "completed" {
+		if claim.Worker == w.Name || end.Detail != "completed" {
 			t.Errorf("claimed by %s, the cycle ends %s", claim.Worker, end.Detail)
 		}
 		if limit := 2*lease + 3*time.Second; claim.At.Sub(at) > limit {
@@ -69,7 +70,7 @@ func TestWorkerIsKilled(t *testing.T) {
 	}
 	c.progress(t, 20*time.Second, 2)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestWorkerIsFrozen stops a worker's process for longer than its lease: its
@@ -90,10 +91,10 @@ func TestWorkerIsFrozen(t *testing.T) {
 	}
 	w.signal(t, syscall.SIGCONT)
 	c.until(t, 20*time.Second, "claim by the woken worker", func() (bool, string) {
-		return slices.ContainsFunc(c.read(), func(r ledger.Record) bool { return r.Op == "claim" && r.Worker == w.name && r.At.After(end.At) }), w.name
+		return slices.ContainsFunc(c.read(), func(r ledger.Record) bool { return r.Op == "claim" && r.Worker == w.Name && r.At.After(end.At) }), w.Name
 	})
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestWorkerDrains stops a worker in good order: it takes nothing new and
@@ -113,7 +114,7 @@ func TestWorkerDrains(t *testing.T) {
 	left := time.Since(at)
 	for _, r := range c.read() {
 		// A message that was on its way when the signal came may still be taken.
-		if r.Op == "claim" && r.Worker == w.name && r.At.After(at.Add(300*time.Millisecond)) {
+		if r.Op == "claim" && r.Worker == w.Name && r.At.After(at.Add(300*time.Millisecond)) {
 			t.Errorf("%s is claimed %s after the signal", r.Attempt, r.At.Sub(at))
 		}
 		if r.Op == "claim" && r.UUID == first.UUID && r.N > 1 {
@@ -129,7 +130,7 @@ func TestWorkerDrains(t *testing.T) {
 	}
 	c.progress(t, 20*time.Second, 3)
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }
 
 // TestWorkerHandsBack stops a worker whose node needs longer than the grace.
@@ -143,7 +144,7 @@ func TestWorkerHandsBack(t *testing.T) {
 	claim, end := c.again(t, first)
 	code := w.exit(t, 10*time.Second)
 	t.Logf("grace of 500 ms: claimed by %s after %s, the cycle ends %s after %s", claim.Worker, claim.At.Sub(at), end.Detail, end.At.Sub(at))
-	if claim.Worker == w.name || code != 0 || end.Detail != "completed" {
+	if claim.Worker == w.Name || code != 0 || end.Detail != "completed" {
 		t.Errorf("claimed by %s, exit code %d, the cycle ends %s", claim.Worker, code, end.Detail)
 	}
 	for _, r := range c.read() {
@@ -159,5 +160,5 @@ func TestWorkerHandsBack(t *testing.T) {
 		t.Errorf("%d losses and %d retries are charged for a planned stop", n.Lost, n.RetryCount)
 	}
 	c.settled(t, 20*time.Second)
-	c.judge(t, Evidence{})
+	c.judge(t, histcheck.Evidence{})
 }

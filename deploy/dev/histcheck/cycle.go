@@ -1,4 +1,4 @@
-package cluster
+package histcheck
 
 import (
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -104,7 +104,7 @@ func (c *checker) outcome(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	} else {
 		k.outcomes++
 	}
-	n.outcome = status(r.Detail)
+	n.outcome = Status(r.Detail)
 	switch n.outcome {
 	case "succeeded", "failed", "unknown":
 		if n.tokens[r.N] == "" || n.tokens[r.N] != r.Token {
@@ -119,8 +119,8 @@ func (c *checker) outcome(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	}
 }
 
-// status is the first word of an outcome's detail, "status: more".
-func status(detail string) string {
+// Status is the first word of an outcome's detail, "status: more".
+func Status(detail string) string {
 	for i, r := range detail {
 		if r == ':' {
 			return detail[:i]
@@ -173,8 +173,8 @@ func (c *checker) end() {
 	}
 }
 
-// open lists the cycles that have not ended.
-func open(journal []ledger.Record) map[ids.FlowID]map[int64]bool {
+// Open lists the cycles that have not ended.
+func Open(journal []ledger.Record) map[ids.FlowID]map[int64]bool {
 	out := map[ids.FlowID]map[int64]bool{}
 	for _, r := range journal {
 		switch r.Op {
