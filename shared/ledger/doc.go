@@ -54,8 +54,42 @@
 // of memory bounds; start_cycle and activate_flow are not, so that Redis refuses
 // new work first. Open refuses a Redis that would evict keys.
 //
-// Clocks differ. Redis TIME is the only clock of the scripts: leases, timers,
+// Clocks differ. The scripts have one clock, the ledger's: leases, timers,
 // deadlines, and whether a slot is due. Times are milliseconds.
+//
+// # The ledger's clock
+//
+// It is Redis TIME plus a correction that stands in the ledger itself (P:clock), so
+// one read in each script. Redis TIME alone will not do: when somebody sets the clock of
+// that machine, or Redis comes back on another machine, everything due by time
+// would be due at once, or nothing for as long as the clock was set back.
+//
+// The leader watches Redis TIME against a clock that nobody sets and, when it
+// jumped, moves the correction by the same amount the other way (SetClock); package
+// coordinator/internal/clock says how it decides. What can go wrong:
+//
+//   - Who may set it. Only a leader, by its epoch, and only from the correction it
+//     saw: a repeated command, or a second coordinator that saw the same jump, moves
+//     it once. A deposed leader is refused.
+//   - Two jumps, or a jump between reading and setting. A correction is made of one
+//     reading of both numbers and replaces just that one; what jumped since is met by
+//     the next reading.
+//   - Between a jump and its correction scripts see the jumped clock. What they write
+//     then (a lease's end, a retry's time) is off by the jump. A lease that ends too
+//     early or late is renewed by its next heartbeat, and none is revoked before the
+//     leader has seen it unchanged for its whole length by its own clock. A retry or
+//     deadline written in that moment may be off by the jump; the leader looks at
+//     nothing that is due before it has checked the clock.
+//   - Nobody leads. The correction stays as it is; a standby has watched as well, and
+//     corrects as it takes over.
+//   - Redis loses its last writes, the correction among them: that looks like a
+//     jump, and is corrected as one.
+//   - P:clock holds nonsense: it counts as 0. A wrong type ends every script before
+//     its first write.
+//
+// Not corrected are the ids of streams, which are Redis's own: a record's At is
+// Redis TIME, and stands still while that is behind an earlier id. Expiry of keys is
+// Redis's too; only the records of dead workers go that way, hours late.
 //
 // # Keys
 //
@@ -66,6 +100,7 @@
 // is what a declared key would have to guarantee.
 //
 //	P:epoch, P:schema                     string  highest epoch seen; number of this layout
+//	P:clock                               string  what is added to Redis TIME (ms); missing = 0
 //	P:flows                               set     ids of flows
 //	P:flow:{f}:config                     string  the definition as accepted
 //	P:flow:{f}:state                      hash    status, uid, revision, anchor, active, last_cycle, last_slot and
@@ -88,7 +123,7 @@
 //	P:holds                               set     what offers are held for, but for paused flows
 //	P:outbox                              stream  kind, flow, cycle, uuid, node, attempt: not yet acted on
 //	P:journal                             stream  capped history of every transition, with epoch and token
-//	P:workers, P:worker:{id}              set; hash with expiry
+//	P:workers, P:worker:{id}              set; hash with last_beat and the ttl it counts for
 //
 // # Scripts
 //

@@ -130,15 +130,6 @@ func (l *Ledger) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Now returns the ledger's clock: Redis TIME.
-func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
-	t, err := l.rdb.Time(ctx).Result()
-	if err != nil {
-		return time.Time{}, fmt.Errorf("redis time: %w", classify(err))
-	}
-	return t, nil
-}
-
 // RunID returns the id Redis made at its last start ("" for an embedded one):
 // a new one means that Redis was restarted and may have lost writes.
 func (l *Ledger) RunID(ctx context.Context) (string, error) {

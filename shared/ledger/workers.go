@@ -28,8 +28,8 @@ type Worker struct {
 	Draining    bool
 }
 
-// BeatWorker records that a worker lives; the record goes after ttl without
-// another beat.
+// BeatWorker records that a worker lives; the record counts for nothing after ttl
+// without another beat, by the ledger's clock.
 func (l *Ledger) BeatWorker(ctx context.Context, w Worker, ttl time.Duration) error {
 	draining := 0
 	if w.Draining {
@@ -65,6 +65,10 @@ func (l *Ledger) Workers(ctx context.Context) ([]Worker, error) {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("read workers: %w", classify(err))
 	}
+	now, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []Worker
 	var dead []any
 	for i, c := range cmds {
@@ -72,6 +76,9 @@ func (l *Ledger) Workers(ctx context.Context) ([]Worker, error) {
 		if len(m) == 0 {
 			dead = append(dead, names[i])
 			continue
+		}
+		if last := fromMilli(m["last_beat"]); m["ttl"] != "" && now.Sub(last) > time.Duration(number(m["ttl"]))*time.Millisecond {
+			continue // it has not been heard of for too long
 		}
 		w := Worker{ID: ids.WorkerID(names[i]), Pool: m["pool"], Version: m["version"], Host: m["host"], Health: m["health"],
 			StartedAt: fromMilli(m["started_at"]), LastBeat: fromMilli(m["last_beat"]), Draining: m["draining"] == "1"}

@@ -29,6 +29,7 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 		"purge_flow":   func(x ids.Epoch) error { _, err := k.PurgeFlow(k.ctx, x, flow, ""); return err },
 		"dispatched":   func(x ids.Epoch) error { return k.Dispatched(k.ctx, x, []ledger.Entry{e}) },
 		"drop_entries": func(x ids.Epoch) error { return k.Drop(k.ctx, x, e.ID) },
+		"set_clock":    func(x ids.Epoch) error { _, err := k.SetClock(k.ctx, x, 0, time.Hour); return err },
 		"decide": func(x ids.Epoch) error {
 			return k.Decide(k.ctx, x, e, p.Node("b"), true, "x", ledger.Live)
 		},

@@ -200,8 +200,8 @@ var flows = []testCase{
 		got, err := k.Worker(k.ctx, worker)
 		k.ok(err)
 		k.equal(got.Health, "h:1")
-		poll(k, func() bool { _, err := k.Worker(k.ctx, "w2"); return err != nil })
-		all, err := k.Workers(k.ctx)
+		var all []ledger.Worker
+		poll(k, func() bool { all, err = k.Workers(k.ctx); return err != nil || len(all) < 2 })
 		k.ok(err)
 		k.equal(len(all), 1)
 		if all[0].LastBeat.IsZero() {
@@ -211,6 +211,7 @@ var flows = []testCase{
 		k.equal(all[0], w)
 		k.ok(k.LeaveWorker(k.ctx, worker))
 		k.ok(k.LeaveWorker(k.ctx, worker))
+		k.ok(k.LeaveWorker(k.ctx, "w2"))
 		_, err = k.Worker(k.ctx, worker)
 		k.is(err, ledger.ErrGone)
 		for key := range k.dump() {

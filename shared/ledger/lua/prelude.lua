@@ -4,17 +4,24 @@
 --
 -- Every script: KEYS[1] = the prefix, and the cluster slot of all keys below
 -- it; ARGV[1] = journal cap; ARGV[2] = epoch ('0' = a verb any replica may
--- call). Times are milliseconds of Redis TIME. Every number that is stored or
--- joined goes through str(), since Lua would write large ones as 1e+14.
+-- call). Times are milliseconds of the ledger's clock, see now_ms. Every number that
+-- is stored or joined goes through str(), since Lua would write large ones as 1e+14.
 
 local P = KEYS[1]
 local JOURNAL_MAX, EPOCH = ARGV[1], ARGV[2]
 
 local function str(n) return string.format('%.0f', n) end
 
+-- now_ms is the ledger's clock: Redis TIME, corrected by what P:clock holds, so
+-- that it goes on evenly when the machine's clock is set. It is the same all through
+-- a script, and first read before the first write: P:clock may hold nonsense.
+local NOW
 local function now_ms()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  if not NOW then
+    local t, add = redis.call('TIME'), redis.call('GET', P .. ':clock')
+    NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + (add and tonumber(add) or 0)
+  end
+  return NOW
 end
 
 local function flow_key(flow, what) return P .. ':flow:' .. flow .. ':' .. what end
@@ -45,6 +52,7 @@ end
 -- key of a wrong type ends the script before its first write: Redis rolls no
 -- script back. The epoch is exempt, since raising it alone is harmless.
 local function sound()
+  now_ms()
   redis.call('XLEN', P .. ':journal')
   redis.call('XLEN', P .. ':outbox')
   redis.call('ZCARD', P .. ':leases')

@@ -5,9 +5,9 @@
 local schema = redis.call('GET', P .. ':schema')
 if schema and schema ~= ARGV[3] then return { -1, schema } end
 redis.call('XLEN', P .. ':journal')
+local now = now_ms()
 local higher = fence()
 if higher then return { 0, higher } end
 if not schema then redis.call('SET', P .. ':schema', ARGV[3]) end
-local now = now_ms()
 jot('takeover', '', '0', '', '', '0', '', '', '')
 return { 1, str(now) }

@@ -1,0 +1,40 @@
+package ledger
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+)
+
+// Clock is one reading of the ledger's clock.
+type Clock struct {
+	Redis time.Time     // what Redis takes for the time
+	Add   time.Duration // what makes it the ledger's; whole milliseconds
+}
+
+// Now is the ledger's time of the reading.
+func (c Clock) Now() time.Time { return c.Redis.Add(c.Add) }
+
+// Now returns the ledger's time.
+func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
+	c, err := l.ReadClock(ctx)
+	return c.Now(), err
+}
+
+// ReadClock reads Redis's clock and its correction at one instant.
+func (l *Ledger) ReadClock(ctx context.Context) (Clock, error) {
+	r, err := l.call(ctx, "read_clock", 0)
+	if err != nil {
+		return Clock{}, err
+	}
+	return Clock{Redis: time.Unix(r.int(1), r.int(2)*1000).UTC(), Add: time.Duration(r.int(3)) * time.Millisecond}, nil
+}
+
+// SetClock replaces the correction of the ledger's clock, if the one that was seen
+// still stands. It reports whether the new one stands now.
+func (l *Ledger) SetClock(ctx context.Context, epoch ids.Epoch, seen, add time.Duration) (bool, error) {
+	r, err := l.call(ctx, "set_clock", epoch, strconv.FormatInt(seen.Milliseconds(), 10), strconv.FormatInt(add.Milliseconds(), 10))
+	return err == nil && r.code() > 0, err
+}

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- set_clock: the leader corrects the ledger's clock after Redis's was set, if the correction is still the one it saw.
+-- ARGV[3] correction seen (ms), [4] correction from now on (ms)
+-- Reply: {1} set | {2} stands already | {-1, correction found} it is another by now | {0, higher epoch}
+local higher = fence()
+if higher then return { 0, higher } end
+redis.call('XLEN', P .. ':journal')
+local found = redis.call('GET', P .. ':clock') or '0'
+if not tonumber(found) then found = '0' end
+if found == ARGV[4] then return { 2 } end
+if found ~= ARGV[3] then return { -1, found } end
+redis.call('SET', P .. ':clock', ARGV[4])
+jot('clock_set', '', '0', '', '', '0', '', '', ARGV[3] .. ' ' .. ARGV[4])
+return { 1 }
