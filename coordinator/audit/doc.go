@@ -16,7 +16,8 @@
 //	          a retry comes when it is due and is one that the plan allows
 //	outcomes  each node of a cycle is counted once, and nothing happens to it after that; success
 //	          needs a claim, a node that nobody ran needs a reason
-//	once      an at-most-once node has one claim that was not handed back
+//	once      an at-most-once node is counted with at most one claim under which it may have been
+//	          started: the others were handed back, revoked without a once-key, or met another's key
 //	holds     no claim is granted and no cycle starts while the flow is paused or being deleted, and
 //	          none is granted in a cancelled cycle or an ended component
 //	epochs    no leader's write carries a lower epoch than one before it, or none
@@ -36,12 +37,13 @@
 // (it is granted "again" and exempt from what was stopped meanwhile, since it was
 // granted before), and a refused heartbeat of a claim that the journal does not
 // have. The first are counted as restored; the second is held against
-// at-most-once nodes alone, which must not have had two.
+// at-most-once nodes alone, as a claim that may have started them.
 //
 // Three records may come when the node, or the cycle, has ended: the broker's
 // confirmation of an offer, a heartbeat's refusal, and the removal of the cycle.
 // Whether a handler was started under a claim that was handed back is not in the
-// journal, and neither is what an edge carried.
+// journal, and neither are the once-keys, but for what was done about them, nor
+// what an edge carried.
 //
 // # Memory
 //

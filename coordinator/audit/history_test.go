@@ -69,6 +69,9 @@ type hNode struct {
 	started          bool // an at-most-once node whose claim is not handed back
 }
 
+// met is why a node whose once-key is another's is counted.
+const met = "once-key of another"
+
 // begins is the first instant of every history, ms.
 const begins = 1_700_000_000_000
 
@@ -312,21 +315,40 @@ func (h *history) settle(f *hFlow) {
 		}
 	case 1: // expire
 		n.lost++
-		h.jot("expire", c, nil, p.ID, n.attempt, h.epoch, n.token, "lease over")
+		keyless := once && h.one(2)
+		why := "lease over"
+		if keyless {
+			why += ", no once-key"
+		}
+		h.jot("expire", c, nil, p.ID, n.attempt, h.epoch, n.token, why)
 		switch {
 		case !open:
 			h.finish(c, p.ID, h.epoch, n.token, ending+": lost")
-		case once:
+		case once && !keyless:
 			h.fails(c, p, n, h.epoch, "unknown", "lost")
 		case n.lost > 2:
 			h.fails(c, p, n, h.epoch, "failed", "lost")
 		default:
+			n.started = false
 			h.ready(c, p.ID, n.attempt+1, h.epoch, "lost")
 		}
 	case 2: // release
 		if open && (!once || h.one(2)) {
 			n.started = false
 			h.ready(c, p.ID, n.attempt+1, 0, "released")
+		}
+	case 4: // it meets the once-key of a claim that Redis forgot
+		if !once {
+			break
+		}
+		if h.one(2) {
+			h.tokens++
+			h.jot("lost", c, nil, p.ID, n.attempt, 0, fmt.Sprintf("token-%d", h.tokens), "")
+		}
+		if open {
+			h.fails(c, p, n, 0, "unknown", met)
+		} else {
+			h.finish(c, p.ID, 0, n.token, ending+": "+met)
 		}
 	case 3: // stop
 		h.finish(c, p.ID, 0, n.token, "stopped: enough")

@@ -117,7 +117,7 @@ func cluster(t *testing.T, l *ledger.Ledger, rounds int) {
 		s, err := l.StartCycle(ctx, epoch, ledger.Start{Plan: p, Slot: slot, Occasion: ids.Occasion(p.UID, slot.String()), Overlap: true})
 		ok(err)
 		at := ids.Attempt{Flow: "f", Cycle: s.Cycle, UUID: s.UUID, Node: "a", N: 1}
-		ok(l.Release(ctx, at, claim(at).Token))
+		ok(l.Release(ctx, at, claim(at).Token, true))
 		at.N++
 		lost := claim(at)
 		_, err = l.Expire(ctx, epoch, ledger.Expiry{Attempt: at, Token: lost.Token, Plan: p.Node("a"), OnFailure: plan.FailCycle, MaxLost: 3, Cause: "worker gone"})

@@ -32,9 +32,11 @@ type node struct {
 	outcome string
 	retries int
 	offers  []int // offers of each attempt that no dispatch has answered
-	// An at-most-once node's claims that were not handed back, and their tokens.
+	// An at-most-once node's claims under which it may have been started, their
+	// tokens, and the first that was one too many.
 	starts int
 	tokens []string
+	second ledger.Record
 }
 
 func (x *cycle) node(id ids.NodeID) *node {
@@ -128,8 +130,8 @@ func (c *checker) ready(x *cycle, n *node, r ledger.Record) {
 	case running: // a claim that is handed back leaves no other record
 		if r.Detail != "released" {
 			c.breaks(Claims, r, "attempt %d is offered (%s) while attempt %d is claimed", r.N, r.Detail, n.attempt)
-		} else if n.starts > 0 {
-			n.starts--
+		} else {
+			n.unstarted()
 		}
 	case retrying:
 		if early := n.due - r.At.UnixMilli(); early > 0 {
@@ -184,17 +186,39 @@ func (c *checker) holds(x *cycle, r ledger.Record, restored bool) {
 	}
 }
 
-// once checks that an at-most-once node is not started twice. A claim that was
-// handed back did not start it.
+// once follows the claims of an at-most-once node. Two are no fault by
+// themselves: it may be that only one of them started the node, and what tells is
+// how the other ends.
 func (c *checker) once(x *cycle, n *node, r ledger.Record) {
 	p := x.planned(r.Node)
 	if p == nil || p.Delivery != plan.AtMostOnce {
 		return
 	}
 	c.proof.Checked[Once]++
+	if slices.Contains(n.tokens, r.Token) { // it came back: no second start
+		return
+	}
 	n.tokens = append(n.tokens, r.Token)
-	if n.starts++; n.starts > 1 {
-		c.note(Once, r, byPlan, "the at-most-once node has %d claims that were not handed back", n.starts)
+	if n.starts++; n.starts > 1 && n.second.ID == "" {
+		n.second = r
+	}
+	if n.state == final {
+		c.twice(n)
+	}
+}
+
+// unstarted takes back a claim that started nothing.
+func (n *node) unstarted() {
+	n.starts = max(n.starts-1, 0)
+	if n.starts < 2 {
+		n.second = ledger.Record{}
+	}
+}
+
+// twice judges a counted at-most-once node.
+func (c *checker) twice(n *node) {
+	if n.starts > 1 {
+		c.note(Once, n.second, byPlan, "the at-most-once node has %d claims under which it may have been started", n.starts)
 	}
 }
 
@@ -207,6 +231,9 @@ func (c *checker) unclaimed(x *cycle, n *node, r ledger.Record) {
 	n.attempt, n.token = r.N, r.Token
 	if r.Op == "expire" {
 		n.state = revoked
+		if strings.HasSuffix(r.Detail, ", no once-key") {
+			n.unstarted()
+		}
 		return
 	}
 	c.proof.Checked[Attempts]++
@@ -232,11 +259,15 @@ func allowed(p *plan.Node) int {
 // the leader that revoked it, or without one.
 func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
 	c.proof.Checked[Outcomes]++
-	status, _, _ := strings.Cut(r.Detail, ": ")
+	status, why, _ := strings.Cut(r.Detail, ": ")
 	if n.state == final {
 		c.breaks(Outcomes, r, "counted a second time, as %s", status)
 		return
 	}
+	if why == "once-key of another" { // its worker did not start it
+		n.unstarted()
+	}
+	c.twice(n)
 	if r.Token != "" {
 		c.settled(n, r, status)
 	} else {
@@ -344,7 +375,7 @@ func (c *checker) lost(x *cycle, n *node, r ledger.Record) {
 	if n.state == running && n.token == r.Token && n.attempt == r.N && c.flow(r.Flow).status != deleting {
 		c.breaks(Claims, r, "the live claim is refused")
 	}
-	if p := x.planned(r.Node); p != nil && p.Delivery == plan.AtMostOnce && !slices.Contains(n.tokens, r.Token) {
+	if p := x.planned(r.Node); p != nil && p.Delivery == plan.AtMostOnce {
 		c.once(x, n, r)
 	}
 }

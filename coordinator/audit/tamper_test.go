@@ -124,6 +124,20 @@ func (t *tape) once(i int) bool {
 	return n.Delivery == plan.AtMostOnce
 }
 
+// starts reports whether the claim of record i may have started its node: it was
+// neither handed back nor did it meet another's once-key.
+func (t *tape) starts(i int) bool {
+	r := t.records[i]
+	j := t.next(i, func(x ledger.Record) bool {
+		return x.UUID == r.UUID && x.Node == r.Node && (x.Op == "ready" || x.Op == "expire" || x.Op == "outcome")
+	})
+	if j < 0 {
+		return false // not known yet
+	}
+	x := t.records[j]
+	return x.Op != "ready" && !strings.HasSuffix(x.Detail, "no once-key") && !strings.HasSuffix(x.Detail, met)
+}
+
 // slots reads first and last of a slot record; ok when they are on the present
 // grid, with a slot of it before.
 func (t *tape) slots(i int) (first, last int64, ok bool) {
@@ -434,10 +448,10 @@ func outcomeTamperings() []tampering {
 }
 
 func onceTamperings() []tampering {
-	claim := func(t *tape, i int, r ledger.Record) bool { return r.Op == "claim" && t.once(i) }
+	claim := func(t *tape, i int, r ledger.Record) bool { return r.Op == "claim" && t.once(i) && t.starts(i) }
 	return []tampering{
 		{"at most once, again after a loss", []string{Once}, change(func(t *tape, i int, r ledger.Record) bool {
-			return r.Op == "expire" && t.once(i) && t.records[i+1].Op == "outcome"
+			return r.Op == "expire" && t.once(i) && t.records[i+1].Op == "outcome" && !strings.HasSuffix(r.Detail, "no once-key")
 		}, func(t *tape, i int, r *ledger.Record) {
 			t.insert(i+1, copyOf(r, func(x *ledger.Record) { x.Op, x.N, x.Token, x.Detail = "ready", r.N+1, "", "lost" }),
 				copyOf(r, func(x *ledger.Record) { x.Op, x.N, x.Token, x.Epoch, x.Detail = "claim", r.N+1, "a-stranger", 0, "" }))

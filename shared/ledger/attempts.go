@@ -63,13 +63,9 @@ func (r Refusal) String() string {
 
 // Claim asks for an attempt. A refusal is no error.
 func (l *Ledger) Claim(ctx context.Context, q ClaimRequest) (Claim, Refusal, error) {
-	redelivered := 0
-	if q.Redelivered {
-		redelivered = 1
-	}
 	suspect := q.Lease * 2 / 5
 	r, err := l.call(ctx, "claim", 0, string(q.Flow), q.Cycle, q.UUID.String(), string(q.Node), q.N, q.Token.String(),
-		string(q.Worker), q.Lease.Milliseconds(), redelivered, suspect.Milliseconds())
+		string(q.Worker), q.Lease.Milliseconds(), flag(q.Redelivered), suspect.Milliseconds())
 	if err != nil {
 		return Claim{}, Over, err
 	}
@@ -225,15 +221,19 @@ func (l *Ledger) Fail(ctx context.Context, f Failure) (Failed, error) {
 	return Failed{}, settled("fail", f.Attempt, r)
 }
 
-// Release hands a claim back without using the retry budget. Errors: ErrGone,
-// ErrNotMine, ErrEnding.
-func (l *Ledger) Release(ctx context.Context, a ids.Attempt, token uuid.UUID) error {
-	r, err := l.call(ctx, "release", 0, string(a.Flow), a.Cycle, a.UUID.String(), string(a.Node), a.N, token.String())
+// Release hands a claim back without using the retry budget. started says that
+// the handler was, or may have been, called; an at-most-once node is then never
+// offered again. Errors: ErrGone, ErrNotMine, ErrEnding, ErrStarted.
+func (l *Ledger) Release(ctx context.Context, a ids.Attempt, token uuid.UUID, started bool) error {
+	r, err := l.call(ctx, "release", 0, string(a.Flow), a.Cycle, a.UUID.String(), string(a.Node), a.N, token.String(), flag(started))
 	if err != nil {
 		return err
 	}
-	if r.code() == -3 {
+	switch r.code() {
+	case -3:
 		return fmt.Errorf("release %s: %w", a, ErrEnding)
+	case -4:
+		return fmt.Errorf("release %s: %w", a, ErrStarted)
 	}
 	return settled("release", a, r)
 }

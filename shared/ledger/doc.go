@@ -35,7 +35,16 @@
 // a redelivered message marks it suspect and shortens its lease, and only Expire,
 // which names attempt and token, revokes it. The revoked worker's result is
 // refused (ErrNotMine). A node that was revoked too often fails; one that must
-// not start twice ends unknown.
+// not start twice ends unknown, unless the leader has asked etcd and found that
+// it was never started (Expiry.Unstarted): then it is offered again. Release takes
+// such a node back only from a worker that did not start it.
+//
+// A claim alone does not keep a node from starting twice: after Redis went back in
+// time it is granted again. What does is a once-key in etcd, which the worker gets
+// from a coordinator between claim and start. One that meets the key of another
+// ends its node by EndUnknown. Here stands what that needs of Redis: where the
+// coordinators are (BeatCoordinator), which etcd has the keys and since when
+// (OnceEra), and what a claimed node waits for meanwhile (Block).
 //
 // Redis goes back in time. A claim that it forgot is made again by the next
 // heartbeat of the worker that holds it; a forgotten slot starts again under the
@@ -124,6 +133,8 @@
 //	P:outbox                              stream  kind, flow, cycle, uuid, node, attempt: not yet acted on
 //	P:journal                             stream  capped history of every transition, with epoch and token
 //	P:workers, P:worker:{id}              set; hash with last_beat and the ttl it counts for
+//	P:coordinators                        zset    {id}|{machine}|{URL of the API} by the end of the announcement
+//	P:once                                hash    era = the etcd that has the once-keys, since = from when on
 //
 // # Scripts
 //

@@ -33,6 +33,9 @@ var (
 	// ErrEnding: the cycle or component of a released claim is ending, so the
 	// attempt has to be failed instead.
 	ErrEnding = errors.New("cycle or component is ending")
+	// ErrStarted: an at-most-once node that may have been started can't be handed
+	// back.
+	ErrStarted = errors.New("at-most-once node may have been started")
 	// ErrTooLarge: the outputs of the cycle would pass their limit.
 	ErrTooLarge = errors.New("outputs of the cycle are too large")
 	// ErrSchema: the ledger was written by a version this build can't work with.

@@ -174,7 +174,7 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"expire": func() error {
 			return one(l.Expire(ctx, 10, Expiry{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), OnFailure: plan.Continue}))
 		},
-		"release":     func() error { return l.Release(ctx, s.a.Attempt, s.a.Token) },
+		"release":     func() error { return l.Release(ctx, s.a.Attempt, s.a.Token, true) },
 		"decline":     func() error { return l.Decline(ctx, s.at("e"), "w", time.Second) },
 		"retry":       func() error { return l.Retry(ctx, 10, s.at("r")) },
 		"offer_again": func() error { return one(l.OfferAgain(ctx, 10, s.at("h"), "x")) },
@@ -192,7 +192,15 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"mend_node":     func() error { return one(l.MendNode(ctx, 10, s.at("e"), "ready", MendOffer, 0)) },
 		"archive_cycle": func() error { return l.ArchiveCycle(ctx, 10, ended, all) },
 		"delete_cycle":  func() error { return l.DeleteCycle(ctx, 10, "f", s.ended.Cycle, all) },
-		"beat_worker":   func() error { return l.BeatWorker(ctx, Worker{ID: "w"}, time.Second) },
+		"end_unknown": func() error {
+			return l.EndUnknown(ctx, Doubt{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), OnFailure: plan.Continue, Why: "x"})
+		},
+		"block":    func() error { return l.Block(ctx, s.a.Attempt, s.a.Token, BlockedByEtcd) },
+		"once_era": func() error { return one(l.OnceEra(ctx, 10, "x")) },
+		"beat_coordinator": func() error {
+			return l.BeatCoordinator(ctx, Coordinator{ID: "c", URL: "http://c"}, time.Second)
+		},
+		"beat_worker": func() error { return l.BeatWorker(ctx, Worker{ID: "w"}, time.Second) },
 	}
 }
 
@@ -204,7 +212,7 @@ func TestAnErrorLeavesTheStateUnchanged(t *testing.T) {
 		s := setScene(t, l)
 		before := must(l.Dump(ctx))
 		cycle := func(what string) string { return l.cycleKey("f", s.c.Cycle, what) }
-		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("workers"), l.key("held:type:x"),
+		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("workers"), l.key("coordinators"), l.key("once"), l.key("held:type:x"),
 			l.key("holds"), l.key("flows"), l.flowKey("f", "state"), l.flowKey("f", "cycles"), l.flowKey("f", "triggers"), cycle("joins"), cycle("outputs"), cycle("status"),
 			l.nodeKey("f", s.c.Cycle, "a"), l.nodeKey("f", s.c.Cycle, "e"), l.nodeKey("f", s.c.Cycle, "h"), l.nodeKey("f", s.ended.Cycle, "h"), l.cycleKey("f", s.ended.Cycle, "status")}
 		failed := map[string]int{}

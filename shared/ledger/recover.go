@@ -65,13 +65,19 @@ type Expiry struct {
 	OnFailure string
 	MaxLost   int
 	Cause     string // for the journal; LeaseOver is refused while the lease is not over
+	// Unstarted says that etcd was asked and has no once-key of the node: an
+	// at-most-once node that was claimed, and never started, is offered again.
+	Unstarted bool
 }
 
 // Expire revokes the claim if it is still the one named. It reports whether it
 // was.
 func (l *Ledger) Expire(ctx context.Context, epoch ids.Epoch, x Expiry) (bool, error) {
 	once := 0
-	if x.Plan.Delivery == plan.AtMostOnce {
+	switch {
+	case x.Plan.Delivery == plan.AtMostOnce && x.Unstarted:
+		once = 2
+	case x.Plan.Delivery == plan.AtMostOnce:
 		once = 1
 	}
 	total := len(x.Plan.Successors)

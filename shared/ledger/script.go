@@ -141,3 +141,11 @@ func (l *Ledger) call(ctx context.Context, verb string, epoch ids.Epoch, args ..
 	}
 	return r, nil
 }
+
+// flag is a yes or no as scripts take it.
+func flag(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}

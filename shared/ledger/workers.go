@@ -31,13 +31,9 @@ type Worker struct {
 // BeatWorker records that a worker lives; the record counts for nothing after ttl
 // without another beat, by the ledger's clock.
 func (l *Ledger) BeatWorker(ctx context.Context, w Worker, ttl time.Duration) error {
-	draining := 0
-	if w.Draining {
-		draining = 1
-	}
 	_, err := l.call(ctx, "beat_worker", 0, string(w.ID), ttl.Milliseconds(), 0,
 		"pool", w.Pool, "types", strings.Join(w.Types, ","), "concurrency", w.Concurrency, "busy", w.Busy, "version", w.Version,
-		"host", w.Host, "health", w.Health, "started_at", milli(w.StartedAt), "draining", draining)
+		"host", w.Host, "health", w.Health, "started_at", milli(w.StartedAt), "draining", flag(w.Draining))
 	return err
 }
 

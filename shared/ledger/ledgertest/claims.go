@@ -244,21 +244,21 @@ var claims = []testCase{
 	{"release", func(k *kit) {
 		p, c := k.run("a b>d")
 		a := k.claim(attempt(c, "a", 1))
-		k.ok(k.Release(k.ctx, a.Attempt, a.Token))
+		k.ok(k.Release(k.ctx, a.Attempt, a.Token, true))
 		k.status(c, "a", task.Ready)
 		k.equal(k.node(c, "a").Attempt, 2)
 		k.unchanged(func() {
-			k.is(k.Release(k.ctx, a.Attempt, a.Token), ledger.ErrNotMine)
+			k.is(k.Release(k.ctx, a.Attempt, a.Token, true), ledger.ErrNotMine)
 			k.is(k.Complete(k.ctx, success(p, a)), ledger.ErrNotMine)
 			gone := a.Attempt
 			gone.UUID = uuid.New()
-			k.is(k.Release(k.ctx, gone, a.Token), ledger.ErrGone)
+			k.is(k.Release(k.ctx, gone, a.Token, true), ledger.ErrGone)
 		})
 		k.wants("ready", "released", 1)
 		second := k.claim(attempt(c, "a", 2))
 		k.equal(second.Retries, 0)
 		_, err := k.CancelCycle(k.ctx, 0, flow, c.Cycle, c.UUID, ledger.CauseCancelled)
 		k.ok(err)
-		k.unchanged(func() { k.is(k.Release(k.ctx, second.Attempt, second.Token), ledger.ErrEnding) })
+		k.unchanged(func() { k.is(k.Release(k.ctx, second.Attempt, second.Token, true), ledger.ErrEnding) })
 	}},
 }

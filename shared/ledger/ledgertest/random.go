@@ -91,7 +91,7 @@ func (w *world) may(err error) {
 	if err == nil || ledger.Fenced(err) {
 		return
 	}
-	for _, known := range []error{ledger.ErrGone, ledger.ErrNotMine, ledger.ErrPaused, ledger.ErrEnding, ledger.ErrBusy, ledger.ErrAccounted} {
+	for _, known := range []error{ledger.ErrGone, ledger.ErrNotMine, ledger.ErrPaused, ledger.ErrEnding, ledger.ErrStarted, ledger.ErrBusy, ledger.ErrAccounted} {
 		if errors.Is(err, known) {
 			return
 		}
@@ -182,7 +182,7 @@ func (w *world) settle() {
 		return
 	}
 	c := rapid.SampledFrom(w.held).Draw(w.r, "claim")
-	switch rapid.SampledFrom([]string{"complete", "complete", "complete", "stop", "fail", "expire", "beat", "release"}).Draw(w.r, "settle") {
+	switch rapid.SampledFrom([]string{"complete", "complete", "complete", "stop", "fail", "expire", "beat", "release", "doubt"}).Draw(w.r, "settle") {
 	case "complete":
 		w.may(w.complete(c))
 	case "stop":
@@ -200,7 +200,9 @@ func (w *world) settle() {
 		_, err := w.Heartbeat(w.ctx, worker, lease, []ledger.HeldClaim{{Attempt: c.Attempt, Token: c.Token}})
 		w.ok(err)
 	case "release":
-		w.may(w.Release(w.ctx, c.Attempt, c.Token))
+		w.may(w.Release(w.ctx, c.Attempt, c.Token, rapid.Bool().Draw(w.r, "started")))
+	case "doubt":
+		w.may(w.EndUnknown(w.ctx, doubt(w.p, c)))
 	}
 }
 

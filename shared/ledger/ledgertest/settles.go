@@ -278,7 +278,7 @@ var settles = []testCase{
 		_, err = k.Fail(k.ctx, f)
 		k.ok(err)
 		k.status(c, "e", task.Stopped)
-		k.is(k.Release(k.ctx, g.Attempt, g.Token), ledger.ErrEnding)
+		k.is(k.Release(k.ctx, g.Attempt, g.Token, true), ledger.ErrEnding)
 		_, err = k.Expire(k.ctx, epoch, expiry(p, g))
 		k.ok(err)
 		k.status(c, "g", task.Stopped)

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- expire: the leader revokes a claim whose worker is lost. It names attempt and token, so it happens once.
--- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token, [9] losses a node survives, [10] at_most_once (1 or 0),
+-- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token, [9] losses a node survives,
+-- ARGV[10] at-most-once: 0 = no | 1 = it may have been started: never again | 2 = it was not, etcd has no once-key,
 -- ARGV[11] on_failure, [12] component, [13] cause, [14] successors in all, [15] of those given here (at most 256), [16..] groups of six
 -- Reply: {1} offered again | {3, status} ended for good | {0, higher epoch} | {-1} cycle gone | {-2} the claim is another by now
 local higher = fence()
@@ -29,7 +30,7 @@ end
 local now, lost = now_ms(), tonumber(s[4] or '0') + 1
 redis.call('ZREM', P .. ':leases', member)
 redis.call('HSET', key, 'lost', str(lost))
-jot('expire', flow, n, uuid, node, attempt, token, s[5] or '', ARGV[13])
+jot('expire', flow, n, uuid, node, attempt, token, s[5] or '', ARGV[13] .. (ARGV[10] == '2' and ', no once-key' or ''))
 local open, final, why = c[2] == 'running' and not c[3], nil, nil
 if not open then
   final, why = c[2] ~= 'running' and 'cancelled' or 'stopped', 'worker lost while ending'

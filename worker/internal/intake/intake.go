@@ -302,7 +302,7 @@ func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) endi
 			return requeue
 		}
 	default:
-		err = s.Settler.Release(s.reports, c)
+		err = s.Settler.Release(s.reports, c, r.Started)
 	}
 	switch {
 	case err == nil:

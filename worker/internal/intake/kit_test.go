@@ -220,7 +220,13 @@ func (w *world) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error)
 	return ledger.Failed{}, w.hear("fail", fmt.Sprintf(" %s: %s", f.Class, f.Error))
 }
 
-func (w *world) Release(context.Context, ids.Attempt, uuid.UUID) error { return w.hear("release", "") }
+func (w *world) Release(context.Context, ids.Attempt, uuid.UUID, bool) error {
+	return w.hear("release", "")
+}
+
+func (w *world) EndUnknown(_ context.Context, d ledger.Doubt) error {
+	return w.hear("unknown", " "+d.Why)
+}
 
 func (w *world) Hold(ctx context.Context, _ ids.Attempt, _ uuid.UUID, _ time.Time) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)

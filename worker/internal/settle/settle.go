@@ -31,7 +31,8 @@ import (
 type Ledger interface {
 	Complete(ctx context.Context, c ledger.Completion) error
 	Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error)
-	Release(ctx context.Context, a ids.Attempt, token uuid.UUID) error
+	Release(ctx context.Context, a ids.Attempt, token uuid.UUID, started bool) error
+	EndUnknown(ctx context.Context, d ledger.Doubt) error
 }
 
 // Settler reports results.
@@ -61,11 +62,12 @@ func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) 
 	return refused(err, log)
 }
 
-// Release hands a claim back without a result.
-func (s *Settler) Release(ctx context.Context, c ledger.Claim) error {
+// Release hands a claim back without a result; started says that the handler was
+// called.
+func (s *Settler) Release(ctx context.Context, c ledger.Claim, started bool) error {
 	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 	err := Insist(ctx, func() error {
-		err := s.Ledger.Release(ctx, c.Attempt, c.Token)
+		err := s.Ledger.Release(ctx, c.Attempt, c.Token, started)
 		if errors.Is(err, ledger.ErrEnding) {
 			return s.fail(ctx, c, attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Abandoned, Error: "ended early: cycle is ending"}}, log)
 		}
@@ -73,6 +75,19 @@ func (s *Settler) Release(ctx context.Context, c ledger.Claim) error {
 	})
 	if err == nil {
 		log.Info("claim handed back")
+	}
+	return refused(err, log)
+}
+
+// EndUnknown says that the node was not started here, since it may have been
+// before.
+func (s *Settler) EndUnknown(ctx context.Context, c ledger.Claim, why string) error {
+	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
+	err := Insist(ctx, func() error {
+		return s.Ledger.EndUnknown(ctx, ledger.Doubt{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, OnFailure: c.OnFailure, Why: why})
+	})
+	if err == nil {
+		log.Warn("at-most-once node was not started and ends unknown", "why", why)
 	}
 	return refused(err, log)
 }
@@ -177,7 +192,7 @@ func Insist(ctx context.Context, do func() error) error {
 }
 
 func refusal(err error) bool {
-	for _, known := range []error{ledger.ErrNotMine, ledger.ErrGone, ledger.ErrEnding, ledger.ErrTooLarge} {
+	for _, known := range []error{ledger.ErrNotMine, ledger.ErrGone, ledger.ErrEnding, ledger.ErrStarted, ledger.ErrTooLarge} {
 		if errors.Is(err, known) {
 			return true
 		}

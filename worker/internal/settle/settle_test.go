@@ -36,6 +36,7 @@ type book struct {
 	completed []ledger.Completion
 	failed    []ledger.Failure
 	released  int
+	doubts    []ledger.Doubt
 	calls     int
 }
 
@@ -65,11 +66,19 @@ func (b *book) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error) 
 	return ledger.Failed{}, nil
 }
 
-func (b *book) Release(context.Context, ids.Attempt, uuid.UUID) error {
+func (b *book) Release(context.Context, ids.Attempt, uuid.UUID, bool) error {
 	if err := b.answer(); err != nil {
 		return err
 	}
 	b.released++
+	return nil
+}
+
+func (b *book) EndUnknown(_ context.Context, d ledger.Doubt) error {
+	if err := b.answer(); err != nil {
+		return err
+	}
+	b.doubts = append(b.doubts, d)
 	return nil
 }
 
@@ -148,7 +157,8 @@ func TestRefused(t *testing.T) {
 		for name, do := range map[string]func(*settle.Settler) error{
 			"success": func(s *settle.Settler) error { return s.Report(t.Context(), claim(), success()) },
 			"failure": func(s *settle.Settler) error { return s.Report(t.Context(), claim(), failure(task.Retryable)) },
-			"release": func(s *settle.Settler) error { return s.Release(t.Context(), claim()) },
+			"release": func(s *settle.Settler) error { return s.Release(t.Context(), claim(), false) },
+			"unknown": func(s *settle.Settler) error { return s.EndUnknown(t.Context(), claim(), "why") },
 		} {
 			b := &book{answers: []error{refusal}}
 			if err := do(b.settler()); err != nil || b.calls != 1 {
@@ -175,12 +185,26 @@ func TestTooLarge(t *testing.T) {
 // TestReleaseEnding: in a cycle that is ending there is nothing to hand back to.
 func TestReleaseEnding(t *testing.T) {
 	b := &book{answers: []error{ledger.ErrEnding}}
-	if err := b.settler().Release(t.Context(), claim()); err != nil {
+	if err := b.settler().Release(t.Context(), claim(), false); err != nil {
 		t.Fatal(err)
 	}
 	if b.released != 0 || len(b.failed) != 1 || b.failed[0].Class != task.Abandoned {
 		t.Errorf("released %d times, failed with %+v", b.released, b.failed)
 	}
+}
+
+// TestUnknown: that a node was not started is reported until it is heard.
+func TestUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := &book{answers: repeat(errAway, 30)}, claim()
+		if err := b.settler().EndUnknown(t.Context(), c, "why"); err != nil {
+			t.Fatal(err)
+		}
+		want := []ledger.Doubt{{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, OnFailure: c.OnFailure, Why: "why"}}
+		if diff := cmp.Diff(want, b.doubts); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestRetries(t *testing.T) {
