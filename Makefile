@@ -18,7 +18,7 @@ SERVERS := scripts/servers
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/coordinator, worker, stationctl and station-dev
+build: ## build bin/coordinator, worker, stationctl, station-dev and station-links
 	@mkdir -p bin
 	$(BUILD) $(COMMANDS)
 

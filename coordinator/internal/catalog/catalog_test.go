@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/relay"
 )
 
 func TestPutGetDelete(t *testing.T) {
@@ -301,8 +303,12 @@ func TestCompactionDuringCut(t *testing.T) {
 	direct := connect(t)
 	p := prefix(t, direct)
 	ctx := background(t)
-	gate := newGate(t, direct.Endpoints()[0])
-	cat := follow(t, open(t, dial(t, gate.addr()), p))
+	between, err := relay.Listen(relay.Options{Target: strings.TrimPrefix(direct.Endpoints()[0], "http://")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(between.Close)
+	cat := follow(t, open(t, dial(t, between.Addr()), p))
 	sub := cat.Subscribe()
 	defer sub.Close()
 	writer := open(t, direct, p)
@@ -313,7 +319,9 @@ func TestCompactionDuringCut(t *testing.T) {
 	}
 	until(t, sub, "both flows are seen", func() bool { return len(cat.List()) == 2 })
 
-	gate.shut()
+	if err := between.Set(relay.Faults{Cut: true}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := writer.Delete(ctx, "goes"); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +336,9 @@ func TestCompactionDuringCut(t *testing.T) {
 	if _, err := direct.Compact(ctx, last.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	gate.open()
+	if err := between.Set(relay.Faults{}); err != nil {
+		t.Fatal(err)
+	}
 	until(t, sub, "the catalog has caught up", func() bool {
 		got, ok := cat.Get("stays")
 		_, gone := cat.Get("goes")

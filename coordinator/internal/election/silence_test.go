@@ -2,99 +2,37 @@ package election
 
 import (
 	"context"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/tradingflow/weather-station/shared/relay"
 )
 
-// proxy passes TCP bytes on until it is silenced: then it holds them back and
-// keeps the connections open, as a network does that drops packets.
-type proxy struct {
-	ln     net.Listener
-	target string
-	wg     sync.WaitGroup
-
-	mu     sync.Mutex
-	open   sync.Cond // signals that silent or closed changed
-	silent bool
-	closed bool
-	conns  []net.Conn
-}
-
-func newProxy(t *testing.T, target string) *proxy {
+// between returns a relay on the way to etcd, and its URL.
+func between(t *testing.T) (*relay.Relay, string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	r, err := relay.Listen(relay.Options{Target: strings.TrimPrefix(endpoints(t)[0], "http://")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{ln: ln, target: strings.TrimPrefix(target, "http://")}
-	p.open.L = &p.mu
-	p.wg.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
+	t.Cleanup(r.Close)
+	return r, "http://" + r.Addr()
 }
 
-func (p *proxy) accept() {
-	for {
-		in, err := p.ln.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", p.target)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, in, out)
-		p.mu.Unlock()
-		p.wg.Go(func() { p.copy(in, out) })
-		p.wg.Go(func() { p.copy(out, in) })
+// silence makes a relay pass nothing while its connections stay open, as a network
+// does that drops packets.
+func silence(t *testing.T, r *relay.Relay, on bool) {
+	t.Helper()
+	var f relay.Faults
+	if on {
+		f.Hole = relay.Both
 	}
-}
-
-func (p *proxy) copy(dst, src net.Conn) {
-	defer func() { _ = dst.Close(); _ = src.Close() }()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := src.Read(buf)
-		p.mu.Lock()
-		for p.silent && !p.closed {
-			p.open.Wait()
-		}
-		p.mu.Unlock()
-		if n > 0 {
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
+	if err := r.Set(f); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func (p *proxy) silence(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.silent = on
-	p.open.Broadcast()
-}
-
-func (p *proxy) close() {
-	_ = p.ln.Close()
-	p.mu.Lock()
-	p.closed = true
-	p.open.Broadcast()
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	p.mu.Unlock()
-	p.wg.Wait()
 }
 
 // When etcd falls silent the term turns untrusted before the lease can run out,
@@ -102,14 +40,14 @@ func (p *proxy) close() {
 func TestSilentEtcd(t *testing.T) {
 	direct := connect(t)
 	p := prefix(t, direct)
-	px := newProxy(t, endpoints(t)[0])
-	a := start(t, connect(t, "http://"+px.ln.Addr().String()), p, "a")
+	px, url := between(t)
+	a := start(t, connect(t, url), p, "a")
 	first := a.elected()
 	lease := leaseOf(t, direct, a.members(1)[0].Key)
 	b := start(t, direct, p, "b")
 	b.members(2)
 
-	px.silence(true)
+	silence(t, px, true)
 	cut, deadline := time.Now(), first.Deadline()
 	if deadline.After(cut.Add(testTTL)) {
 		t.Errorf("trusted until %v after the cut; the TTL is %v", deadline.Sub(cut), testTTL)
@@ -135,7 +73,7 @@ func TestSilentEtcd(t *testing.T) {
 	if first.ctx.Err() != nil {
 		t.Error("the old leader cannot know yet, but its term ended")
 	}
-	px.silence(false)
+	silence(t, px, false)
 	receive(t, first.ctx.Done(), "the old leader hears of the loss")
 	if line := b.members(2); line[0].ID != "b" || line[1].ID != "a" {
 		t.Errorf("line is %s, %s", line[0].ID, line[1].ID)
@@ -146,16 +84,16 @@ func TestSilentEtcd(t *testing.T) {
 func TestShortSilence(t *testing.T) {
 	direct := connect(t)
 	p := prefix(t, direct)
-	px := newProxy(t, endpoints(t)[0])
-	a, err := New(Config{Client: connect(t, "http://"+px.ln.Addr().String()), Prefix: p, ID: "a", TTL: 4 * time.Second, Margin: 2 * time.Second})
+	px, url := between(t)
+	a, err := New(Config{Client: connect(t, url), Prefix: p, ID: "a", TTL: 4 * time.Second, Margin: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := run(t, a)
 	h := s.elected()
-	px.silence(true)
+	silence(t, px, true)
 	until(t, "the term turns untrusted", func() bool { return !h.Trusted() })
-	px.silence(false)
+	silence(t, px, false)
 	until(t, "the term is trusted again", func() bool {
 		if h.ctx.Err() != nil {
 			t.Fatalf("the term ended: %v", context.Cause(h.ctx))
@@ -170,11 +108,11 @@ func TestShortSilence(t *testing.T) {
 // A process that cannot reach etcd at all must still stop when told to.
 func TestStopWhileSilent(t *testing.T) {
 	direct := connect(t)
-	px := newProxy(t, endpoints(t)[0])
-	a := start(t, connect(t, "http://"+px.ln.Addr().String()), prefix(t, direct), "a")
+	px, url := between(t)
+	a := start(t, connect(t, url), prefix(t, direct), "a")
 	h := a.elected()
 	key := a.members(1)[0].Key
-	px.silence(true)
+	silence(t, px, true)
 	began := time.Now()
 	a.stop()
 	receive(t, h.ctx.Done(), "the term ends")

@@ -14,15 +14,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/tradingflow/weather-station/shared/relay"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
-	"github.com/tradingflow/weather-station/shared/taskqueue/taskqueuetest"
 )
 
-// bench is a publisher behind a proxy and an admin that is not.
+// bench is a publisher behind a relay and an admin that is not.
 type bench struct {
 	cfg       rabbit.Config
-	proxy     *taskqueuetest.Proxy
+	relay     *relay.Relay
 	publisher *rabbit.Publisher
 	admin     *rabbit.Admin
 	queue     string
@@ -33,7 +33,7 @@ func newBench(t testing.TB) bench {
 	direct := rabbit.Config{URL: broker(t), Prefix: "test-" + rand.Text(), Name: "faults"}
 	cfg := direct
 	var b bench
-	cfg.URL, b.proxy = through(t, direct.URL)
+	cfg.URL, b.relay = through(t, direct.URL)
 	b.cfg, b.queue = cfg, taskqueue.Queue(cfg.Prefix, "default")
 	b.publisher, b.admin = rabbit.NewPublisher(cfg), rabbit.NewAdmin(direct)
 	start(t, b.admin)
@@ -45,6 +45,13 @@ func newBench(t testing.TB) bench {
 		}
 	})
 	return b
+}
+
+func (b bench) fault(t testing.TB, f relay.Faults) {
+	t.Helper()
+	if err := b.relay.Set(f); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b bench) publish(t testing.TB, queue string) *taskqueue.Receipt {
@@ -72,7 +79,7 @@ func TestPublishWhileDown(t *testing.T) {
 	start(t, b.publisher)
 	resolves(t, b.publish(t, b.queue), nil)
 	was := b.publisher.Ready()
-	b.proxy.Refuse(true)
+	b.fault(t, relay.Faults{Cut: true})
 	until(t, "loss noticed", func() bool { return b.publisher.Ready() != was })
 	if _, err := b.publisher.Publish(t.Context(), b.queue, "id", nil); !errors.Is(err, taskqueue.ErrDisconnected) {
 		t.Fatalf("while down: got %v, want %v", err, taskqueue.ErrDisconnected)
@@ -80,7 +87,7 @@ func TestPublishWhileDown(t *testing.T) {
 	if connected, _ := b.publisher.State(); connected {
 		t.Error("state is connected while down")
 	}
-	b.proxy.Refuse(false)
+	b.fault(t, relay.Faults{})
 	await(t, "reconnection", b.publisher.Ready())
 	resolves(t, b.publish(t, b.queue), nil)
 }
@@ -90,7 +97,7 @@ func TestCutWithOpenReceipts(t *testing.T) {
 	b := newBench(t)
 	start(t, b.publisher)
 	resolves(t, b.publish(t, b.queue), nil)
-	b.proxy.Stall(true)
+	b.fault(t, relay.Faults{Hole: relay.Down})
 	receipts := []*taskqueue.Receipt{b.publish(t, b.queue), b.publish(t, b.queue), b.publish(t, b.queue)}
 	until(t, "messages stored", func() bool {
 		d, err := b.admin.Depth(t.Context(), b.queue)
@@ -103,8 +110,8 @@ func TestCutWithOpenReceipts(t *testing.T) {
 		default:
 		}
 	}
-	b.proxy.Cut()
-	b.proxy.Stall(false)
+	b.relay.Reset()
+	b.fault(t, relay.Faults{})
 	for _, r := range receipts {
 		resolves(t, r, taskqueue.ErrUnconfirmed)
 	}
@@ -117,13 +124,13 @@ func TestSilentBroker(t *testing.T) {
 	b := newBench(t)
 	start(t, b.publisher)
 	resolves(t, b.publish(t, b.queue), nil)
-	b.proxy.Stall(true)
+	b.fault(t, relay.Faults{Hole: relay.Down})
 	began := time.Now()
 	resolves(t, b.publish(t, b.queue), taskqueue.ErrUnconfirmed)
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("noticed after %s", took)
 	}
-	b.proxy.Stall(false)
+	b.fault(t, relay.Faults{})
 	await(t, "reconnection", b.publisher.Ready())
 }
 
@@ -142,7 +149,7 @@ func TestRunEndsWhileStalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.proxy.Stall(true)
+	b.fault(t, relay.Faults{Hole: relay.Down})
 	receipt := b.publish(t, b.queue) // its lane waits for a declare
 	dialing := rabbit.NewAdmin(b.cfg)
 	running.Go(func() { _ = dialing.Run(ctx) })
@@ -194,7 +201,7 @@ func TestBlocked(t *testing.T) {
 	b := newBench(t)
 	start(t, b.publisher)
 	resolves(t, b.publish(t, b.queue), nil)
-	b.proxy.Inject(frame(60, "\x0alow memory"))
+	b.relay.Say(frame(60, "\x0alow memory"))
 	until(t, "blocked", func() bool { _, since := b.publisher.State(); return !since.IsZero() })
 	if _, err := b.publisher.Publish(t.Context(), b.queue, "id", nil); !errors.Is(err, taskqueue.ErrDisconnected) {
 		t.Errorf("publish while blocked: got %v, want %v", err, taskqueue.ErrDisconnected)
@@ -202,7 +209,7 @@ func TestBlocked(t *testing.T) {
 	if connected, _ := b.publisher.State(); !connected {
 		t.Error("a blocked publisher is not connected")
 	}
-	b.proxy.Inject(frame(61, ""))
+	b.relay.Say(frame(61, ""))
 	until(t, "unblocked", func() bool { _, since := b.publisher.State(); return since.IsZero() })
 	resolves(t, b.publish(t, b.queue), nil)
 }

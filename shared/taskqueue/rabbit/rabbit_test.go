@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/tradingflow/weather-station/shared/relay"
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 	"github.com/tradingflow/weather-station/shared/taskqueue/taskqueuetest"
 )
@@ -33,16 +34,20 @@ func broker(t testing.TB) string {
 	return address
 }
 
-// through returns address with another host:port, and the one it had.
-func through(t testing.TB, address string) (string, *taskqueuetest.Proxy) {
+// through returns address by way of a relay.
+func through(t testing.TB, address string) (string, *relay.Relay) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal("STATION_TEST_RABBITMQ_URL cannot be read")
 	}
-	proxy := taskqueuetest.NewProxy(t, u.Host)
-	u.Host = proxy.Addr()
-	return u.String(), proxy
+	between, err := relay.Listen(relay.Options{Target: u.Host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(between.Close)
+	u.Host = between.Addr()
+	return u.String(), between
 }
 
 // face is what the three have in common.
@@ -106,7 +111,7 @@ func lost(t testing.TB, faces []face, was []<-chan struct{}) {
 
 func factory(kind string) taskqueuetest.Factory {
 	return func(t *testing.T, prefix string) taskqueuetest.Broker {
-		address, proxy := through(t, broker(t))
+		address, between := through(t, broker(t))
 		cfg := rabbit.Config{URL: address, Prefix: prefix, Name: "conformance", QueueType: kind, Log: hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Debug})}
 		p, c, a := rabbit.NewPublisher(cfg), rabbit.NewConsumer(cfg), rabbit.NewAdmin(cfg)
 		faces := []face{p, c, a}
@@ -116,7 +121,7 @@ func factory(kind string) taskqueuetest.Factory {
 			for _, f := range faces {
 				was = append(was, f.Ready())
 			}
-			proxy.Cut()
+			between.Reset()
 			lost(t, faces, was)
 		}}
 	}
