@@ -128,7 +128,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	flows := registry.New(cat, log.Named("registry"))
 	cache := plans.New(l, flows)
 	health := dependencies(l, queue, flows)
-	m := newMetrics()
+	m := newMetrics(l)
 	ctl := control.New(control.Config{
 		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Election: elector, Transfer: elector.Transfer, Depths: queue,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),

@@ -18,12 +18,13 @@ type metrics struct {
 	offered  prometheus.Counter
 	late     prometheus.Histogram
 	fenced   prometheus.Counter
+	heldBack prometheus.Counter
 	mended   *prometheus.CounterVec
 	closed   *prometheus.CounterVec
 	took     prometheus.Histogram
 }
 
-func newMetrics() *metrics {
+func newMetrics(l *ledger.Ledger) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		leading:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_leading", Help: "1 while this coordinator leads."}),
@@ -32,25 +33,27 @@ func newMetrics() *metrics {
 		offered:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_tasks_offered_total", Help: "Tasks published and confirmed."}),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_slot_lateness_seconds", Help: "How late cycles start after their slot.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 300}}),
-		fenced: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_fenced_total", Help: "Leaderships ended because the ledger refused a write by its epoch."}),
-		mended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis loses nothing."}, []string{"kind"}),
-		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_cycles_ended_total", Help: "Cycles ended, by final status."}, []string{"status"}),
+		fenced:   prometheus.NewCounter(prometheus.CounterOpts{Name: "station_fenced_total", Help: "Leaderships ended because the ledger refused a write by its epoch."}),
+		heldBack: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_publishes_held_back_total", Help: "Tasks that were not published because another coordinator led by then."}),
+		mended:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis loses nothing."}, []string{"kind"}),
+		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_cycles_ended_total", Help: "Cycles ended, by final status."}, []string{"status"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_cycle_seconds", Help: "From start to end of cycles.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600}}),
 	}
-	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.fenced, m.mended, m.closed, m.took,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.fenced, m.heldBack, m.mended, m.closed, m.took,
+		refusedWrites{l}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // leader returns what a leader counts with; ended may be nil.
 func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
 	return leader.Metrics{
-		Started: m.started.Inc,
-		Fenced:  m.fenced.Inc,
-		Late:    func(d time.Duration) { m.late.Observe(d.Seconds()) },
-		Offered: func(n int) { m.offered.Add(float64(n)) },
-		Mended:  func(kind string) { m.mended.WithLabelValues(kind).Inc() },
+		Started:  m.started.Inc,
+		Fenced:   m.fenced.Inc,
+		HeldBack: func(n int) { m.heldBack.Add(float64(n)) },
+		Late:     func(d time.Duration) { m.late.Observe(d.Seconds()) },
+		Offered:  func(n int) { m.offered.Add(float64(n)) },
+		Mended:   func(kind string) { m.mended.WithLabelValues(kind).Inc() },
 		Closed: func(c ledger.CycleState) {
 			m.closed.WithLabelValues(c.Status).Inc()
 			m.took.Observe(c.CompletedAt.Sub(c.StartedAt).Seconds())
@@ -58,5 +61,20 @@ func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
 				ended(c)
 			}
 		},
+	}
+}
+
+// refusedWrites tells what the ledger refused this process by its epoch.
+type refusedWrites struct{ ledger *ledger.Ledger }
+
+var refusedDesc = prometheus.NewDesc("station_fenced_writes_total", "Calls of the ledger that were refused because a higher epoch had written, by verb.", []string{"verb"}, nil)
+
+// Describe implements prometheus.Collector.
+func (r refusedWrites) Describe(out chan<- *prometheus.Desc) { out <- refusedDesc }
+
+// Collect implements prometheus.Collector.
+func (r refusedWrites) Collect(out chan<- prometheus.Metric) {
+	for verb, n := range r.ledger.Refused() {
+		out <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(n), verb)
 	}
 }

@@ -190,6 +190,9 @@ func (c *checker) epochs(r ledger.Record) {
 		return
 	}
 	c.proof.Checked[Epochs]++
+	if r.Op == "fenced" { // the epoch that was refused
+		return
+	}
 	if r.Epoch < c.epoch {
 		c.breaks(Epochs, r, "%s carries epoch %d after epoch %d was seen", r.Op, r.Epoch, c.epoch)
 	}

@@ -100,6 +100,18 @@
 // Redis TIME, and stands still while that is behind an earlier id. Expiry of keys is
 // Redis's too; only the records of dead workers go that way, hours late.
 //
+// # The journal
+//
+// Every transition writes one record in the step that makes it, and so does every
+// refusal that somebody might ask about: a verb refused by its epoch (fenced: the
+// higher epoch, then the verb, or "publish" and how many messages were held back),
+// a claim, result or release of an attempt that is not the caller's (refused: the
+// verb, then why), a heartbeat's (lost). An offer that was held, or found nothing
+// to hold, says what became of its entry (held, dropped), so that each offer has an
+// answer: dispatch, held or dropped. A refusal writes nothing else, and holds even
+// where its record can't be written. One record a call: a zombie adds no more to
+// the journal than it asks of Redis.
+//
 // # Keys
 //
 // P is the prefix. KEYS[1] of every script is P alone and all other keys are
@@ -139,7 +151,7 @@
 // # Scripts
 //
 // Each file in lua is one verb; its header lists ARGV and every reply. The Go
-// side puts lua/prelude.lua before each text. A prelude instead of a Redis
+// side puts the verb's name and lua/prelude.lua before each text. A prelude instead of a Redis
 // function library, because functions are missing in the embedded server and
 // would be one more thing to install and version; and instead of repeating the
 // shared moves (offer a node, count an outcome, close a cycle), because a rule

@@ -307,6 +307,33 @@ func restore(t *testing.T, l *Ledger, d map[string]string) {
 	}
 }
 
+// A refusal holds even where it can't be journalled.
+func TestARefusalNeedsNoJournal(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *Ledger) {
+		ctx := t.Context()
+		s := setScene(t, l)
+		must(l.Takeover(ctx, 11))
+		if err := l.rdb.Set(ctx, l.key("journal"), "not a stream", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		before := must(l.Dump(ctx))
+		if err := l.Drop(ctx, 10, "1-1"); !Fenced(err) {
+			t.Errorf("drop by a lower epoch: %v", err)
+		}
+		stranger := s.a
+		stranger.Token = uuid.New()
+		if err := l.Complete(ctx, Completion{Attempt: s.a.Attempt, Token: stranger.Token, Plan: s.p.Node("a"), Status: "succeeded", Decided: AllEdges(Live)}); !errors.Is(err, ErrNotMine) {
+			t.Errorf("complete by a stranger: %v", err)
+		}
+		if _, refusal, err := l.Claim(ctx, ClaimRequest{Attempt: s.a.Attempt, Token: uuid.New(), Worker: "w", Lease: time.Second}); err != nil || refusal != Over {
+			t.Errorf("claim of a running attempt: %s, %v", refusal, err)
+		}
+		if d := cmp.Diff(before, must(l.Dump(ctx))); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
 func TestARestoreIsWhole(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *Ledger) {
 		setScene(t, l)

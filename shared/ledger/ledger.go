@@ -48,6 +48,7 @@ type Ledger struct {
 	plainScripts bool
 	server       Server
 	connects     atomic.Int64
+	fenced       refusals
 }
 
 // Server is what the ledger learned of its Redis when it opened.

@@ -113,9 +113,10 @@ func (l *Ledger) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) 
 	return nil
 }
 
-// CheckEpoch returns a *FencedError when a higher epoch has written.
-func (l *Ledger) CheckEpoch(ctx context.Context, epoch ids.Epoch) error {
-	_, err := l.call(ctx, "drop_entries", epoch)
+// CheckEpoch returns a *FencedError when a higher epoch has written. publishes is
+// how many messages wait for the answer; what is refused goes into the journal.
+func (l *Ledger) CheckEpoch(ctx context.Context, epoch ids.Epoch, publishes int) error {
+	_, err := l.call(ctx, "check_epoch", epoch, fmt.Sprintf("publish %d", publishes))
 	return err
 }
 

@@ -46,3 +46,16 @@ func BenchmarkAttempt(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDuplicate measures a claim that is refused and journalled.
+func BenchmarkDuplicate(b *testing.B) {
+	for name, start := range servers() {
+		b.Run(name, func(b *testing.B) {
+			round := ledgertest.Duplicates(b, start(b).open(b))
+			b.ResetTimer()
+			for b.Loop() {
+				round()
+			}
+		})
+	}
+}

@@ -53,10 +53,11 @@ func loadScripts() (map[string]*script, error) {
 			flags, text, _ = strings.Cut(text, "\n")
 			flags += "\n"
 		}
+		head := "local VERB = '" + name + "'\n" + string(prelude)
 		scripts[name] = &script{
 			name:   name,
-			full:   redis.NewScript(flags + string(prelude) + text),
-			plain:  redis.NewScript(string(prelude) + text),
+			full:   redis.NewScript(flags + head + text),
+			plain:  redis.NewScript(head + text),
 			minArg: headerArgs(text),
 		}
 	}
@@ -137,6 +138,7 @@ func (l *Ledger) call(ctx context.Context, verb string, epoch ids.Epoch, args ..
 	}
 	r := reply(v)
 	if epoch != 0 && r.code() == 0 {
+		l.fenced.add(verb)
 		return nil, &FencedError{Verb: verb, Own: epoch, Higher: ids.Epoch(r.int(1))}
 	}
 	return r, nil

@@ -29,7 +29,7 @@ type Ledger interface {
 	Dispatched(ctx context.Context, epoch ids.Epoch, done []ledger.Entry) error
 	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
 	Hold(ctx context.Context, epoch ids.Epoch, e ledger.Entry, waitsFor, blocker string) error
-	CheckEpoch(ctx context.Context, epoch ids.Epoch) error
+	CheckEpoch(ctx context.Context, epoch ids.Epoch, publishes int) error
 }
 
 // Publisher offers messages.
@@ -69,14 +69,20 @@ type Config struct {
 	Done      func(entryIDs ...string) // gives entries back to the reader
 	Epoch     ids.Epoch
 	// Trusted says whether nobody else can have been elected by the passing of
-	// time; nil = always. A broker knows no epoch, so while it is false each
-	// batch is published only after the ledger has confirmed the epoch: a leader
-	// that was stopped for longer than its lease publishes nothing when it wakes.
-	Trusted func() bool
-	Prefix  string
-	Log     hclog.Logger
-	Offered func(n int) // counts confirmed offers; may be nil
+	// time; nil = always. A broker knows no epoch, so while it is false nothing is
+	// published unless the ledger has confirmed the epoch a moment before: a leader
+	// that was stopped for longer than its lease, at any point, publishes nothing
+	// when it wakes.
+	Trusted  func() bool
+	Prefix   string
+	Log      hclog.Logger
+	Offered  func(n int) // counts confirmed offers; may be nil
+	HeldBack func(n int) // counts offers that a refusal by epoch kept from the broker; may be nil
 }
+
+// confirmed is how long a confirmation of the epoch serves while nobody trusts
+// the lease.
+const confirmed = 20 * time.Millisecond
 
 type offer struct {
 	entry   ledger.Entry
@@ -96,30 +102,48 @@ func Run(ctx context.Context, cfg Config) error {
 
 type dispatcher struct {
 	Config
-	open chan offer
-	down bool // the last publish found no connection
+	open    chan offer
+	down    bool      // the last publish found no connection
+	checked time.Time // when the ledger last confirmed the epoch
 }
 
 func (d *dispatcher) publish(ctx context.Context) error {
 	for ctx.Err() == nil {
 		batch := d.Source.Take(ctx, 512)
-		if len(batch) > 0 && d.Trusted != nil && !d.Trusted() {
-			if err := d.Ledger.CheckEpoch(ctx, d.Epoch); err != nil {
-				for _, e := range batch {
-					d.Done(e.ID)
-				}
-				if ledger.Fenced(err) {
+		for i, e := range batch {
+			err := d.mayPublish(ctx, len(batch)-i)
+			if err == nil {
+				if err = d.offer(ctx, e); err != nil {
 					return err
 				}
 				continue
 			}
-		}
-		for _, e := range batch {
-			if err := d.offer(ctx, e); err != nil {
+			for _, e := range batch[i:] {
+				d.Done(e.ID)
+			}
+			if ledger.Fenced(err) {
+				d.Log.Warn("offers are held back: another coordinator leads", "count", len(batch)-i, "error", err)
+				if d.HeldBack != nil {
+					d.HeldBack(len(batch) - i)
+				}
 				return err
 			}
+			break
 		}
 	}
+	return nil
+}
+
+// mayPublish asks the ledger whether the epoch still holds, if that is in doubt.
+func (d *dispatcher) mayPublish(ctx context.Context, waiting int) error {
+	if d.Trusted == nil || d.Trusted() || time.Since(d.checked) < confirmed {
+		return nil
+	}
+	asked := time.Now()
+	if err := d.Ledger.CheckEpoch(ctx, d.Epoch, waiting); err != nil {
+		return err
+	}
+	d.checked = asked
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,8 @@ type bench struct {
 	dropped  []string
 	held     []string
 	manual   bool // receipts are resolved by the test
+	// published, when set, is told how many were sent so far.
+	published func(n int)
 }
 
 func newBench() *bench {
@@ -56,6 +59,14 @@ func (b *bench) set(change func()) {
 
 func entry(n int, node string) ledger.Entry {
 	return ledger.Entry{ID: fmt.Sprintf("%d-0", n), Kind: ledger.KindReady, Attempt: ids.Attempt{Flow: "f", Cycle: 1, Node: ids.NodeID(node), N: 1}}
+}
+
+func batch(n int) []ledger.Entry {
+	all := make([]ledger.Entry, n)
+	for i := range all {
+		all[i] = entry(i+1, "a")
+	}
+	return all
 }
 
 func (b *bench) offer(es ...ledger.Entry) {
@@ -86,6 +97,9 @@ func (b *bench) done(entries ...string) {
 }
 
 func (b *bench) Publish(_ context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error) {
+	if b.published != nil {
+		defer func() { b.published(len(b.sent)) }()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.publish != nil {
@@ -113,7 +127,7 @@ func (b *bench) OfCycle(context.Context, ids.Attempt) (*plan.Plan, error) {
 
 func (b *bench) Carries(string, string) bool { b.mu.Lock(); defer b.mu.Unlock(); return b.carries }
 
-func (b *bench) CheckEpoch(context.Context, ids.Epoch) error {
+func (b *bench) CheckEpoch(context.Context, ids.Epoch, int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.checks++
@@ -334,6 +348,51 @@ func TestWithoutTrustTheEpochIsCheckedFirst(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestALeaderThatWakesPublishesNothing: one that was stopped in the middle of a
+// batch, for longer than its lease, holds the rest back, and says how much.
+func TestALeaderThatWakesPublishesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		var trusted atomic.Bool
+		trusted.Store(true)
+		b.offer(batch(7)...)
+		b.published = func(n int) {
+			if n == 3 { // stopped here: meanwhile another was elected and has written
+				time.Sleep(time.Minute)
+				trusted.Store(false)
+				b.set(func() { b.epochErr = &ledger.FencedError{Verb: "check_epoch", Own: 5, Higher: 6} })
+			}
+		}
+		held := 0
+		err := dispatch.Run(t.Context(), dispatch.Config{Ledger: b, Publisher: b, Plans: b, Fleet: b, Source: b, Done: b.done, Epoch: 5,
+			Trusted: trusted.Load, Log: hclog.NewNullLogger(), HeldBack: func(n int) { held += n }})
+		if !ledger.Fenced(err) || len(b.sent) != 3 || held != 4 {
+			t.Errorf("sent %v, held back %d, %v", b.sent, held, err)
+		}
+	})
+}
+
+// TestAConfirmedEpochServesAMoment: without trust each offer would else cost a
+// round trip.
+func TestAConfirmedEpochServesAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.offer(batch(100)...)
+		b.published = func(int) { time.Sleep(time.Millisecond) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- dispatch.Run(ctx, dispatch.Config{Ledger: b, Publisher: b, Plans: b, Fleet: b, Source: b, Done: b.done, Epoch: 5,
+				Trusted: func() bool { return false }, Log: hclog.NewNullLogger()})
+		}()
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; err != nil || len(b.sent) != 100 || b.checks != 5 {
+			t.Errorf("sent %d with %d checks of the epoch, %v", len(b.sent), b.checks, err)
+		}
+	})
 }
 
 // TestTheEndDoesNotWaitForReceipts, not even with the window full.

@@ -76,8 +76,10 @@ type Metrics struct {
 	Fenced  func()
 	Late    func(time.Duration)
 	Offered func(int)
-	Mended  func(kind string)
-	Closed  func(c ledger.CycleState)
+	// HeldBack counts offers that a deposed leader did not publish any more.
+	HeldBack func(int)
+	Mended   func(kind string)
+	Closed   func(c ledger.CycleState)
 }
 
 // Run leads until ctx ends or the epoch is fenced. trusted says whether nobody
@@ -176,7 +178,7 @@ func (r *reign) loops() []func(context.Context) error {
 		r.reader.Run,
 		func(ctx context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
-				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered})
+				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack})
 		},
 		func(ctx context.Context) error { return r.advance(ctx, r.chores) },
 		func(ctx context.Context) error { return r.advance(ctx, r.slow) },

@@ -33,3 +33,12 @@ func entryIDs(all []ledger.Entry) []string {
 	}
 	return out
 }
+
+// Duplicates returns a function that claims a running attempt once more, as a
+// message that came twice makes a worker do.
+func Duplicates(b *testing.B, l *ledger.Ledger) func() {
+	k := newKit(b, l)
+	_, c := k.run("a")
+	k.claim(attempt(c, "a", 1))
+	return func() { k.refused(request(attempt(c, "a", 1)), ledger.Over) }
+}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -21,6 +23,7 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 	e := k.outbox()[0]
 	active := ledger.ActiveCycle{Flow: flow, Cycle: c.Cycle, UUID: c.UUID}
 	return map[string]func(ids.Epoch) error{
+		"once_era":    func(x ids.Epoch) error { _, err := k.OnceEra(k.ctx, x, "e"); return err },
 		"takeover":    func(x ids.Epoch) error { _, err := k.Takeover(k.ctx, x); return err },
 		"start_cycle": func(x ids.Epoch) error { _, err := k.StartCycle(k.ctx, x, slot(p, 5000)); return err },
 		"skip_slots": func(x ids.Epoch) error {
@@ -30,6 +33,7 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 		"dispatched":   func(x ids.Epoch) error { return k.Dispatched(k.ctx, x, []ledger.Entry{e}) },
 		"drop_entries": func(x ids.Epoch) error { return k.Drop(k.ctx, x, e.ID) },
 		"set_clock":    func(x ids.Epoch) error { _, err := k.SetClock(k.ctx, x, 0, time.Hour); return err },
+		"check_epoch":  func(x ids.Epoch) error { return k.CheckEpoch(k.ctx, x, 3) },
 		"decide": func(x ids.Epoch) error {
 			return k.Decide(k.ctx, x, e, p.Node("b"), true, "x", ledger.Live)
 		},
@@ -79,6 +83,76 @@ var fences = []testCase{
 				}
 			})
 		}
+	}},
+	{"each refusal by epoch is journalled and counted once", func(k *kit) {
+		p, c := k.run("a>b r o q")
+		held := k.claim(attempt(c, "a", 1))
+		before := k.Refused()
+		all := verbs(k, p, c, held)
+		for name, call := range all {
+			k.fenced(call(epoch - 1))
+			if name == "check_epoch" {
+				name = "publish 3"
+			}
+			k.wants("fenced", "10 "+name, 1)
+		}
+		k.wants("fenced", "", len(all))
+		for _, r := range k.journal() {
+			if r.Op == "fenced" && r.Epoch != epoch-1 {
+				k.Fatalf("record %+v, want the refused epoch", r)
+			}
+		}
+		for verb, n := range k.Refused() {
+			if n != before[verb]+1 {
+				k.Fatalf("%d refusals of %s are counted", n-before[verb], verb)
+			}
+			delete(all, verb)
+		}
+		k.equal(len(all), 0)
+		k.ok(k.CheckEpoch(k.ctx, epoch, 3))
+		k.ok(k.CheckEpoch(k.ctx, epoch+1, 3))
+	}},
+	{"a refused worker is journalled with its token and why", func(k *kit) {
+		p, c := k.run("a>b")
+		held := k.claim(attempt(c, "a", 1))
+		zombie := held
+		zombie.Token = uuid.New()
+		gone := zombie
+		gone.UUID = uuid.New()
+		k.is(k.Complete(k.ctx, success(p, zombie)), ledger.ErrNotMine)
+		_, err := k.Fail(k.ctx, failure(p, zombie))
+		k.is(err, ledger.ErrNotMine)
+		k.is(k.Release(k.ctx, zombie.Attempt, zombie.Token, false), ledger.ErrNotMine)
+		k.is(k.EndUnknown(k.ctx, ledger.Doubt{Attempt: zombie.Attempt, Token: zombie.Token, Plan: p.Node("a")}), ledger.ErrNotMine)
+		k.is(k.EndUnknown(k.ctx, ledger.Doubt{Attempt: gone.Attempt, Token: gone.Token, Plan: p.Node("a")}), ledger.ErrGone)
+		k.is(k.Complete(k.ctx, success(p, gone)), ledger.ErrGone)
+		_, err = k.Fail(k.ctx, failure(p, gone))
+		k.is(err, ledger.ErrGone)
+		k.is(k.Release(k.ctx, gone.Attempt, gone.Token, false), ledger.ErrGone)
+		for _, verb := range []string{"complete", "fail", "release", "end_unknown"} {
+			k.wants("refused", verb+": running 1", 1)
+			k.wants("refused", verb+": gone", 1)
+		}
+		for _, r := range k.journal() {
+			if r.Op == "refused" && (r.Token != zombie.Token.String() || r.Node != "a" || r.N != 1) {
+				k.Fatalf("record %+v, want the attempt and the token presented", r)
+			}
+		}
+		k.refused(request(attempt(c, "a", 1)), ledger.Over)
+		k.refused(request(attempt(c, "b", 1)), ledger.Over)
+		k.refused(request(gone.Attempt), ledger.Gone)
+		k.wants("refused", "claim: running 1", 1)
+		k.wants("refused", "claim: waiting 0", 1)
+		k.wants("refused", "claim: gone", 1)
+		k.ok(k.Complete(k.ctx, success(p, held)))
+		k.ok(k.Complete(k.ctx, success(p, held))) // known as its own: no refusal
+		k.is(k.Complete(k.ctx, success(p, zombie)), ledger.ErrNotMine)
+		k.wants("refused", "complete: succeeded 1", 1)
+		_, err = k.CancelCycle(k.ctx, 0, flow, c.Cycle, c.UUID, ledger.CauseCancelled)
+		k.ok(err)
+		k.refused(request(attempt(c, "b", 1)), ledger.Ending)
+		k.wants("refused", "claim: ending", 1)
+		k.wants("refused", "", 13)
 	}},
 	{"a verb of a higher epoch shuts lower ones out", func(k *kit) {
 		_, c := k.run("a b")

@@ -166,6 +166,20 @@ var flows = []testCase{
 			k.ok(k.Hold(k.ctx, epoch, ledger.Entry{ID: "1-1", Attempt: attempt(c, "a", 1)}, what, "no worker"))
 		})
 	}},
+	{"what a hold did with the entry is journalled once", func(k *kit) {
+		p, c := k.run("a b")
+		all := k.posted(ledger.KindReady)
+		k.ok(k.Hold(k.ctx, epoch, all[0], "type:x", "no worker"))
+		k.ok(k.Hold(k.ctx, epoch, all[0], "type:x", "no worker"))
+		k.wants("held", "no worker", 2)
+		k.wants("held", "no worker, again", 1)
+		k.finish(p, c, "b")
+		k.ok(k.Hold(k.ctx, epoch, all[1], "type:x", "no worker"))
+		k.wants("dropped", "no worker", 1)
+		k.ok(k.Hold(k.ctx, epoch, all[1], "type:x", "no worker"))
+		k.wants("dropped", "no worker", 1)
+		k.equal(len(k.posted(ledger.KindReady)), 0)
+	}},
 	{"a held node offered again leaves its set", func(k *kit) {
 		_, c := k.run("a")
 		k.ok(k.Hold(k.ctx, epoch, k.posted(ledger.KindReady)[0], "type:x", "no worker"))

@@ -7,11 +7,15 @@
 --        {-4} flow is paused, the node is held | {-5} claimed by another worker, marked suspect | {-6} the plan is missing
 local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local base = cycle_key(flow, n)
+local function turn_away(code, why)
+  refuse(flow, n, uuid, node, attempt, token, ARGV[9], why)
+  return { code }
+end
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'revision', 'occasion', 'slot', 'on_failure')
-if c[1] ~= uuid then return { -1 } end
+if c[1] ~= uuid then return turn_away(-1, 'gone') end
 local key = node_key(base, node)
 local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'retry_count', 'held', 'blocker')
-if s[2] ~= attempt then return { -2 } end
+if s[2] ~= attempt then return turn_away(-2, standing(s[1], s[2])) end
 local mine = s[1] == 'running' and s[3] == token
 if not mine then
   if s[1] == 'running' then
@@ -25,16 +29,16 @@ if not mine then
       jot('suspect', flow, n, uuid, node, attempt, s[3] or '', ARGV[9], '')
       return { -5 }
     end
-    return { -2 }
+    return turn_away(-2, standing(s[1], s[2]))
   end
-  if s[1] ~= 'ready' and s[1] ~= 'dispatched' then return { -2 } end
-  if c[2] ~= 'running' then return { -3 } end
+  if s[1] ~= 'ready' and s[1] ~= 'dispatched' then return turn_away(-2, standing(s[1], s[2])) end
+  if c[2] ~= 'running' then return turn_away(-3, 'ending') end
 end
 local plan = flow_key(flow, 'plan:' .. c[3])
 local p = redis.call('HMGET', plan, node, node .. ':in', node .. ':component')
-if not p[1] then return { -6 } end
+if not p[1] then return turn_away(-6, 'no plan') end
 if not mine then
-  if redis.call('HEXISTS', base .. ':status', 'component:' .. p[3]) == 1 then return { -3 } end
+  if redis.call('HEXISTS', base .. ':status', 'component:' .. p[3]) == 1 then return turn_away(-3, 'ending') end
   local status = redis.call('HGET', flow_key(flow, 'state'), 'status')
   if status == 'paused' then
     sound_hold('flow:' .. flow)
@@ -50,7 +54,7 @@ if not mine then
     jot('held', flow, n, uuid, node, attempt, '', ARGV[9], 'paused')
     return { -4 }
   end
-  if status ~= 'active' then return { -3 } end
+  if status ~= 'active' then return turn_away(-3, 'ending') end
   sound()
   sound_hold(s[5])
   redis.call('HLEN', base .. ':outputs')

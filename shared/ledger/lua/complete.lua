@@ -9,11 +9,17 @@ local flow, n, uuid, node, attempt, token, status = ARGV[3], ARGV[4], ARGV[5], A
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[11]
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'output_bytes', component)
-if c[1] ~= uuid then return { -1 } end
+if c[1] ~= uuid then
+  refuse(flow, n, uuid, node, attempt, token, '', 'gone')
+  return { -1 }
+end
 local key = node_key(base, node)
 local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker')
 if s[2] == attempt and s[3] == token and s[1] == status then return { 2 } end
-if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then return { -2 } end
+if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then
+  refuse(flow, n, uuid, node, attempt, token, '', standing(s[1], s[2]))
+  return { -2 }
+end
 local bytes = tonumber(c[3] or '0') + tonumber(ARGV[12])
 if bytes > tonumber(ARGV[13]) then return { -3, str(bytes) } end
 

@@ -8,11 +8,17 @@ local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], 
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[11]
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', component)
-if c[1] ~= uuid then return { -1 } end
+if c[1] ~= uuid then
+  refuse(flow, n, uuid, node, attempt, token, '', 'gone')
+  return { -1 }
+end
 local key = node_key(base, node)
 local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'error_class')
 if FINAL[s[1]] and s[2] == attempt and s[3] == token and s[5] == 'once' then return { 2 } end
-if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then return { -2 } end
+if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then
+  refuse(flow, n, uuid, node, attempt, token, '', standing(s[1], s[2]))
+  return { -2 }
+end
 sound_cycle(base, flow)
 local now = now_ms()
 local open = c[2] == 'running' and not c[3]

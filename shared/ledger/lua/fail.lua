@@ -8,14 +8,20 @@ local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], 
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[14]
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', component)
-if c[1] ~= uuid then return { -1 } end
+if c[1] ~= uuid then
+  refuse(flow, n, uuid, node, attempt, token, '', 'gone')
+  return { -1 }
+end
 local key = node_key(base, node)
 local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'retry_count', 'worker', 'failed_token', 'due')
 if s[6] == token and s[2] == attempt then
   if s[1] == 'retrying' then return { 3, s[7] or '0' } end
   return { 2 }
 end
-if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then return { -2 } end
+if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then
+  refuse(flow, n, uuid, node, attempt, token, '', standing(s[1], s[2]))
+  return { -2 }
+end
 sound_cycle(base, flow)
 local now, retries = now_ms(), tonumber(s[4] or '0')
 local open = c[2] == 'running' and not c[3]

@@ -2,7 +2,7 @@
 -- It names keys, fences epochs, writes the journal and holds the three moves
 -- that more than one verb makes: offer a node, count an outcome, close a cycle.
 --
--- Every script: KEYS[1] = the prefix, and the cluster slot of all keys below
+-- Every script: VERB = its name; KEYS[1] = the prefix, and the cluster slot of all keys below
 -- it; ARGV[1] = journal cap; ARGV[2] = epoch ('0' = a verb any replica may
 -- call). Times are milliseconds of the ledger's clock, see now_ms. Every number that
 -- is stored or joined goes through str(), since Lua would write large ones as 1e+14.
@@ -28,21 +28,37 @@ local function flow_key(flow, what) return P .. ':flow:' .. flow .. ':' .. what 
 local function cycle_key(flow, n) return P .. ':flow:' .. flow .. ':cycle:' .. n end
 local function node_key(base, node) return base .. ':node:' .. node .. ':state' end
 
--- fence returns the higher epoch that shuts the caller out, or nil.
-local function fence()
-  local mine = tonumber(EPOCH)
-  if mine == 0 then return nil end
-  local stored = tonumber(redis.call('GET', P .. ':epoch') or '0')
-  if stored > mine then return str(stored) end
-  if mine > stored then redis.call('SET', P .. ':epoch', EPOCH) end
-  return nil
-end
-
 -- The field set never changes, so that Redis stores it once per stream node.
 local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
   redis.call('XADD', P .. ':journal', 'MAXLEN', '~', JOURNAL_MAX, '*', 'op', op, 'flow', flow, 'cycle', n,
     'uuid', uuid, 'node', node, 'attempt', attempt, 'epoch', EPOCH, 'token', token, 'worker', worker, 'detail', detail)
 end
+
+-- noted writes what was refused into the journal. The answer to the caller does
+-- not depend on it: a refusal holds even where nothing can be written.
+local function noted(...) pcall(jot, ...) end
+
+-- fence returns the higher epoch that shuts the caller out, or nil. The refusal
+-- is journalled: the higher epoch, then what was refused, the verb or as given.
+local function fence(what)
+  local mine = tonumber(EPOCH)
+  if mine == 0 then return nil end
+  local stored = tonumber(redis.call('GET', P .. ':epoch') or '0')
+  if stored > mine then
+    noted('fenced', '', '0', '', '', '0', '', '', str(stored) .. ' ' .. (what or VERB))
+    return str(stored)
+  end
+  if mine > stored then redis.call('SET', P .. ':epoch', EPOCH) end
+  return nil
+end
+
+-- refuse journals that a worker was turned away, with the token it presented and
+-- why: gone (the cycle is), ending, no plan, or the node's status and attempt.
+local function refuse(flow, n, uuid, node, attempt, token, worker, why)
+  noted('refused', flow, n, uuid, node, attempt, token, worker, VERB .. ': ' .. why)
+end
+
+local function standing(status, attempt) return (status or 'waiting') .. ' ' .. (attempt or '0') end
 
 local function post(kind, flow, n, uuid, node, attempt)
   redis.call('XADD', P .. ':outbox', '*', 'kind', kind, 'flow', flow, 'cycle', n, 'uuid', uuid, 'node', node, 'attempt', attempt)

@@ -6,9 +6,15 @@
 local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'revision')
-if c[1] ~= uuid then return { -1 } end
+if c[1] ~= uuid then
+  refuse(flow, n, uuid, node, attempt, token, '', 'gone')
+  return { -1 }
+end
 local s = redis.call('HMGET', node_key(base, node), 'status', 'attempt', 'token')
-if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then return { -2 } end
+if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then
+  refuse(flow, n, uuid, node, attempt, token, '', standing(s[1], s[2]))
+  return { -2 }
+end
 local p = redis.call('HMGET', flow_key(flow, 'plan:' .. c[3]), node, node .. ':component')
 if c[2] ~= 'running' or redis.call('HEXISTS', base .. ':status', 'component:' .. (p[2] or '')) == 1 then return { -3 } end
 -- Without its plan nobody knows how often the node may be started.
