@@ -164,7 +164,7 @@ func (c *cluster) registerText(t *testing.T, text []byte, o client.RegisterOptio
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := defined(s.Definition)
+	f, err := histcheck.Define(s.Definition)
 	if err != nil {
 		t.Fatal(err)
 	}

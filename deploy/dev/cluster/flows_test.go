@@ -3,12 +3,8 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
-	"github.com/tradingflow/weather-station/shared/ids"
 )
 
 // doc is a flow document.
@@ -149,34 +145,4 @@ func (d *doc) text(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// defined is what the checker has to know, read from the definition that the
-// API answers.
-func defined(definition []byte) (histcheck.Flow, error) {
-	var d doc
-	if err := json.Unmarshal(definition, &d); err != nil {
-		return histcheck.Flow{}, fmt.Errorf("read definition: %w", err)
-	}
-	f := histcheck.Flow{
-		Interval: time.Duration(d.Seconds*1000+0.5) * time.Millisecond,
-		Inputs:   map[ids.NodeID][]ids.NodeID{}, AtMostOnce: map[ids.NodeID]bool{}, Writes: map[ids.NodeID]bool{},
-	}
-	if d.Schedule != "periodic" {
-		f.Interval = 0
-	}
-	for _, n := range d.Nodes {
-		id := ids.NodeID(n.ID)
-		f.Inputs[id] = nil
-		if n.Delivery == "at_most_once" {
-			f.AtMostOnce[id] = true
-		}
-		if path, _ := n.Parameters["path"].(string); n.Type == "dataset_output" && strings.HasPrefix(path, "effects/") {
-			f.Writes[id] = true
-		}
-	}
-	for _, e := range d.Edges {
-		f.Inputs[ids.NodeID(e.Target)] = append(f.Inputs[ids.NodeID(e.Target)], ids.NodeID(e.Source))
-	}
-	return f, nil
 }

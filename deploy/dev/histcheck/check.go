@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tradingflow/weather-station/deploy/dev/recorder"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -19,6 +20,8 @@ type Flow struct {
 	Inputs     map[ids.NodeID][]ids.NodeID
 	AtMostOnce map[ids.NodeID]bool
 	Writes     map[ids.NodeID]bool // nodes whose success leaves exactly one Effect
+	Recorded   map[ids.NodeID]bool // nodes whose executions the recorder writes down
+	Until      time.Time           // as Evidence.Until, for this flow, if earlier
 }
 
 // Evidence is a run to judge.
@@ -27,6 +30,8 @@ type Evidence struct {
 	Flows   map[ids.FlowID]Flow
 	Effects []Effect
 	Runs    []Run
+	Lines   []recorder.Line // whole, in its order
+	Answers []Answer
 	// Until is an instant by which every slot due has to be accounted for; zero
 	// asks for nothing.
 	Until time.Time
@@ -55,6 +60,8 @@ func Check(e Evidence) []Violation {
 	c.end()
 	c.effects()
 	c.runs()
+	c.witness()
+	c.answers()
 	return c.found
 }
 
@@ -81,8 +88,10 @@ type flowHistory struct {
 type cycleHistory struct {
 	flow      *flowHistory
 	id        ids.Attempt
+	slot      int64 // ms; 0 = started by hand
 	cancelled bool
 	ended     string
+	endedAt   time.Time
 	nodes     map[ids.NodeID]*nodeHistory
 	outcomes  int
 }
@@ -91,10 +100,13 @@ type nodeHistory struct {
 	offers  map[int]int         // by attempt
 	marks   map[int]int         // offers the broker confirmed, by attempt
 	tokens  map[int]string      // granted, by attempt
+	workers map[int]string      // to whom, by attempt
+	causes  map[int]string      // what ended an attempt without an outcome
 	revoked map[int]bool        // by attempt
 	claims  map[string]struct{} // every token
 	live    int                 // the attempt under a claim; 0 = none
 	outcome string
+	counted int // the attempt that the outcome is of
 }
 
 func (c *checker) fault(rule, format string, args ...any) {
@@ -192,12 +204,14 @@ func (c *checker) slots(f *flowHistory, first, last time.Time, count int64) {
 
 func (c *checker) started(f *flowHistory, r ledger.Record) {
 	what, _, _ := strings.Cut(r.Detail, " ")
+	due := int64(0)
 	if what != "manual" {
 		slot, err := millis(what)
 		if err != nil {
 			c.fault("slots", "slot of a cycle can't be read: %q", r.Detail)
 			return
 		}
+		due = slot.UnixMilli()
 		c.slots(f, slot, slot, 1)
 		if slot.After(r.At.Add(time.Millisecond)) {
 			c.fault("slots", "%s: slot %d started %s early", r.Flow, slot.UnixMilli(), slot.Sub(r.At))
@@ -214,7 +228,7 @@ func (c *checker) started(f *flowHistory, r ledger.Record) {
 		c.fault("cycle", "number %d of %s is given twice", r.Cycle, r.Flow)
 	}
 	f.numbers[r.Cycle] = r.UUID
-	k := &cycleHistory{flow: f, id: r.Attempt, nodes: map[ids.NodeID]*nodeHistory{}}
+	k := &cycleHistory{flow: f, id: r.Attempt, slot: due, nodes: map[ids.NodeID]*nodeHistory{}}
 	c.cycles[r.UUID] = k
 	c.order = append(c.order, k)
 	c.numbered[place{flow: r.Flow, cycle: r.Cycle}] = k
@@ -223,7 +237,7 @@ func (c *checker) started(f *flowHistory, r ledger.Record) {
 func (k *cycleHistory) node(id ids.NodeID) *nodeHistory {
 	n := k.nodes[id]
 	if n == nil {
-		n = &nodeHistory{offers: map[int]int{}, marks: map[int]int{}, tokens: map[int]string{}, revoked: map[int]bool{}, claims: map[string]struct{}{}}
+		n = &nodeHistory{offers: map[int]int{}, marks: map[int]int{}, tokens: map[int]string{}, workers: map[int]string{}, causes: map[int]string{}, revoked: map[int]bool{}, claims: map[string]struct{}{}}
 		k.nodes[id] = n
 	}
 	return n

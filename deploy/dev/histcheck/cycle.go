@@ -35,10 +35,15 @@ func (c *checker) inCycle(k *cycleHistory, r ledger.Record) {
 		if n.live != 0 && n.live != r.N && r.Detail != "released" {
 			c.fault("claim", "%s is offered while attempt %d is claimed and not revoked", r.Attempt, n.live)
 		}
+		if r.Detail == "released" && n.live != 0 {
+			n.causes[n.live] = "released"
+			delete(n.claims, n.tokens[n.live])
+		}
 		n.live = 0
 		n.offers[r.N]++
 	case "retry_later":
 		n.live = 0
+		n.causes[r.N] = "failed"
 	case "dispatch":
 		n.marks[r.N]++
 		if n.marks[r.N] > n.offers[r.N] {
@@ -55,6 +60,7 @@ func (c *checker) inCycle(k *cycleHistory, r ledger.Record) {
 		}
 		n.live = 0
 		n.revoked[r.N] = true
+		n.causes[r.N] = "revoked"
 	case "outcome":
 		c.outcome(k, n, r)
 	}
@@ -91,10 +97,10 @@ func (c *checker) claim(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	if before := n.tokens[r.N]; before != "" && !n.revoked[r.N] && (before != r.Token || !c.evidence.RedisLost) {
 		c.fault("claim", "%s is claimed twice, by tokens %s and %s", r.Attempt, before, r.Token)
 	}
-	if k.flow.Flow.AtMostOnce[r.Node] && len(n.claims) > 0 {
+	if _, same := n.claims[r.Token]; k.flow.Flow.AtMostOnce[r.Node] && len(n.claims) > 0 && !(same && c.evidence.RedisLost) {
 		c.fault("at_most_once", "%s is claimed a second time", r.Attempt)
 	}
-	n.tokens[r.N], n.revoked[r.N], n.live = r.Token, false, r.N
+	n.tokens[r.N], n.workers[r.N], n.revoked[r.N], n.live = r.Token, r.Worker, false, r.N
 	n.claims[r.Token] = struct{}{}
 }
 
@@ -104,7 +110,7 @@ func (c *checker) outcome(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	} else {
 		k.outcomes++
 	}
-	n.outcome = Status(r.Detail)
+	n.outcome, n.counted = Status(r.Detail), r.N
 	switch n.outcome {
 	case "succeeded", "failed", "unknown":
 		if n.tokens[r.N] == "" || n.tokens[r.N] != r.Token {
@@ -134,7 +140,7 @@ func (c *checker) cycleEnd(k *cycleHistory, r ledger.Record) {
 		c.fault("cycle", "cycle %s/%d ends a second time", r.Flow, r.Cycle)
 		return
 	}
-	k.ended = r.Detail
+	k.ended, k.endedAt = r.Detail, r.At
 	if k.flow.known && k.outcomes != len(k.flow.Flow.Inputs) {
 		c.fault("outcome", "cycle %s/%d ends with %d outcomes for %d nodes", r.Flow, r.Cycle, k.outcomes, len(k.flow.Flow.Inputs))
 	}
@@ -159,8 +165,12 @@ func (c *checker) cycleEnd(k *cycleHistory, r ledger.Record) {
 func (c *checker) end() {
 	c.now = ledger.Record{}
 	for id, f := range c.flows {
-		if f.known && f.Flow.Interval > 0 && !f.deleted && !c.evidence.Until.IsZero() && !f.next.IsZero() && !f.next.After(c.evidence.Until) {
-			c.fault("slots", "%s: slots from %d on are not accounted for by %d", id, f.next.UnixMilli(), c.evidence.Until.UnixMilli())
+		until := c.evidence.Until
+		if !f.Flow.Until.IsZero() && f.Flow.Until.Before(until) {
+			until = f.Flow.Until
+		}
+		if f.known && f.Flow.Interval > 0 && !f.deleted && !until.IsZero() && !f.next.IsZero() && !f.next.After(until) {
+			c.fault("slots", "%s: slots from %d on are not accounted for by %d", id, f.next.UnixMilli(), until.UnixMilli())
 		}
 	}
 	if !c.evidence.Ended {

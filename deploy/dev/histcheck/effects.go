@@ -54,7 +54,10 @@ func (c *checker) effects() {
 		}
 	}
 	for _, k := range c.order {
-		for id := range k.flow.Flow.Writes {
+		for id, writes := range k.flow.Flow.Writes {
+			if !writes {
+				continue
+			}
 			if n := k.nodes[id]; n != nil && n.outcome == "succeeded" && places[place{k.id.Flow, k.id.Cycle, id}] == 0 {
 				c.fault("effect", "%s/%d/%s succeeded and left no effect", k.id.Flow, k.id.Cycle, id)
 			}

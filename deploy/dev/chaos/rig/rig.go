@@ -1,0 +1,179 @@
+// Package rig is a cluster that things are done to: real servers, real
+// coordinators and workers as processes, a recorder, and load. It measures and
+// judges; what goes wrong is for its users to bring about.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
+	"github.com/tradingflow/weather-station/deploy/dev/procs"
+	"github.com/tradingflow/weather-station/deploy/dev/servers"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+// Packages are the binaries that a cluster consists of.
+var Packages = []string{"./coordinator/cmd/coordinator", "./deploy/dev/recorder/cmd/recorder", "./deploy/dev/recorder/cmd/record-worker"}
+
+// Options say what a cluster is like. Zero values mean the defaults.
+type Options struct {
+	Servers      *servers.Set
+	Dir          string        // for logs and the recorder's file; it is made
+	Say          io.Writer     // progress; nil = none
+	Coordinators int           // 2
+	Workers      int           // 3
+	Concurrency  int           // nodes that a worker runs at once; 64
+	LeaderTTL    time.Duration // 2 s
+	Lease        time.Duration // 2 s
+	Coordinator  []string      // more flags of coordinators
+	Worker       []string      // more flags of workers
+	Env          []string      // of every coordinator and worker
+}
+
+func (o *Options) complete() {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&o.Coordinators, 2)
+	set(&o.Workers, 3)
+	set(&o.Concurrency, 64)
+	if o.LeaderTTL == 0 {
+		o.LeaderTTL = 2 * time.Second
+	}
+	if o.Lease == 0 {
+		o.Lease = 2 * time.Second
+	}
+	if o.Say == nil {
+		o.Say = io.Discard
+	}
+}
+
+// Cluster is a running cluster under a key prefix of its own.
+type Cluster struct {
+	Options
+	Prefix       string
+	API          *client.Client
+	Ledger       *ledger.Ledger // of the harness, past every fault
+	Coordinators []*procs.Process
+	Workers      []*procs.Process
+	Recorder     *procs.Process
+	Began        time.Time
+
+	// What is known of a run that may have changed what is right.
+	RedisLost bool // Redis may have forgotten writes
+
+	flows   map[ids.FlowID]histcheck.Flow
+	journal []ledger.Record // as read so far
+}
+
+// Start starts a cluster and waits until it is whole. The caller closes it.
+func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
+	o.complete()
+	c := &Cluster{Options: o, Prefix: "x" + uuid.NewString()[:8], Began: time.Now(), flows: map[ids.FlowID]histcheck.Flow{}}
+	if err := os.MkdirAll(filepath.Join(c.Dir, "data"), 0o755); err != nil {
+		return nil, fmt.Errorf("start cluster: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	c.Recorder = &procs.Process{Name: "recorder", Path: filepath.Join(o.Servers.Bin, "recorder"), Log: c.path("recorder.log"),
+		Args: []string{c.socket(), c.path("recorded.jsonl")}}
+	if err := c.Recorder.Start(); err != nil {
+		return nil, err
+	}
+	var bases []string
+	for i := range o.Coordinators {
+		a, err := procs.Address()
+		if err != nil {
+			return nil, err
+		}
+		bases = append(bases, "http://"+a)
+		c.Coordinators = append(c.Coordinators, c.process("coordinator", fmt.Sprintf("coordinator-%d", i+1), append([]string{
+			"--etcd-endpoints", o.Servers.Etcd, "--leader-ttl", o.LeaderTTL.String(), "--http-addr", a, "--journal-max", "5000000",
+			"--keep-cycles", "100"}, o.Coordinator...)))
+	}
+	for range o.Workers {
+		if _, err := c.AddWorker(); err != nil {
+			return nil, err
+		}
+	}
+	if c.API, err = client.New(strings.Join(bases, ","), client.Options{Timeout: 5 * time.Second}); err != nil {
+		return nil, fmt.Errorf("start cluster: %w", err)
+	}
+	if c.Ledger, err = ledger.Open(ctx, ledger.Config{URL: o.Servers.Redis, Prefix: c.Prefix, Name: "chaos"}); err != nil {
+		return nil, fmt.Errorf("start cluster: %w", err)
+	}
+	for _, p := range c.Parts() {
+		if err := p.Start(); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.Whole(ctx, 60*time.Second)
+}
+
+// AddWorker adds one worker; it is not started.
+func (c *Cluster) AddWorker() (*procs.Process, error) {
+	a, err := procs.Address()
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("worker-%d", len(c.Workers)+1)
+	p := c.process("record-worker", name, append([]string{"--http-addr", a, "--data-dir", c.path("data"),
+		"--concurrency", fmt.Sprint(c.Concurrency)}, c.Options.Worker...))
+	p.Env = append(p.Env, "STATION_RECORDER="+c.socket(), "STATION_RECORDER_WORKER="+name)
+	c.Workers = append(c.Workers, p)
+	return p, nil
+}
+
+func (c *Cluster) process(binary, name string, args []string) *procs.Process {
+	return &procs.Process{Name: name, Path: filepath.Join(c.Servers.Bin, binary), Log: c.path(name + ".log"), Env: append([]string(nil), c.Env...),
+		Args: append([]string{"--id", name, "--prefix", c.Prefix, "--redis-url", c.Servers.Redis, "--rabbitmq-url", c.Servers.Rabbit,
+			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}
+}
+
+func (c *Cluster) path(name string) string { return filepath.Join(c.Dir, name) }
+
+// A unix socket's path is short, so it doesn't lie in Dir.
+func (c *Cluster) socket() string { return filepath.Join(c.Servers.Dir, c.Prefix+".sock") }
+
+// Parts are all coordinators and workers.
+func (c *Cluster) Parts() []*procs.Process {
+	return append(append([]*procs.Process(nil), c.Coordinators...), c.Workers...)
+}
+
+// Close ends every process of the cluster. Logs and the recorder's file stay.
+func (c *Cluster) Close() error {
+	for _, p := range c.Parts() {
+		p.Stop()
+	}
+	if c.Recorder != nil {
+		c.Recorder.Stop()
+	}
+	if c.API != nil {
+		c.API.Close()
+	}
+	if c.Ledger != nil {
+		return c.Ledger.Close()
+	}
+	return nil
+}
+
+// Sayf tells how it goes.
+func (c *Cluster) Sayf(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.Say, "%7.1fs  %s\n", time.Since(c.Began).Seconds(), fmt.Sprintf(format, args...)) // progress only
+}

@@ -1,0 +1,157 @@
+// Command station-chaos does to clusters of this machine what the world does, and
+// judges what came of it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tradingflow/weather-station/deploy/dev/chaos"
+	"github.com/tradingflow/weather-station/deploy/dev/servers"
+)
+
+type cli struct {
+	List listCmd `cmd:"" help:"List the rows of the fault matrix: what, how, and which are not run and why."`
+	Run  runCmd  `cmd:"" help:"Run rows of the fault matrix."`
+}
+
+type listCmd struct {
+	Output string `short:"o" enum:"table,json" default:"table" help:"table or json."`
+}
+
+// common is what runs share.
+type common struct {
+	Seed   uint64 `help:"Seed of everything that is drawn; 0 = one of the clock."`
+	Output string `short:"o" enum:"table,json" default:"table" help:"What is printed at the end: table or json. Progress goes to standard error."`
+	Dir    string `help:"Folder for the evidence of failed runs." default:".run/chaos" type:"path"`
+	Race   bool   `help:"Build the binaries with the race detector."`
+}
+
+type runCmd struct {
+	common
+	Rows  []string `help:"Rows, as T1,T3; all that are run when left out." sep:","`
+	N     int      `help:"Faults of each row; the row's own number when 0."`
+	Short bool     `help:"The short set, for continuous integration."`
+}
+
+// errViolated says that a run broke a guarantee, which was printed.
+var errViolated = errors.New("guarantees were broken")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	k := kong.Parse(&c, kong.Name("station-chaos"), kong.Description("Kills, stops, starves and cuts off the parts of private clusters under load, and judges what came of it. Exit code 1 = a guarantee was broken."),
+		kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
+	if err := k.Run(); err != nil {
+		if !errors.Is(err, errViolated) {
+			fmt.Fprintln(os.Stderr, "station-chaos:", err)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+func (c *listCmd) Run(out io.Writer) error {
+	rows := chaos.Rows()
+	if c.Output == "json" {
+		return encode(out, rows)
+	}
+	w := tabwriter.NewWriter(out, 2, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "row\tfault\tlong\tshort\thow, or why not")
+	for _, r := range rows {
+		how := r.How
+		if r.Not != "" {
+			how = "NOT RUN: " + r.Not
+		}
+		if r.Failing != "" {
+			how += "; FAILS: " + r.Failing
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", r.ID, r.Title, r.Faults, r.Short, how)
+	}
+	return w.Flush()
+}
+
+func encode(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// lab makes the place to work in.
+func (c *common) lab() (*chaos.Lab, error) {
+	root, err := servers.FindRoot()
+	if err != nil {
+		return nil, err
+	}
+	if c.Seed == 0 {
+		c.Seed = uint64(time.Now().UnixNano())%1_000_000 + 1
+	}
+	dir := filepath.Join(c.Dir, time.Now().Format("20060102-150405"))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("folder for evidence: %w", err)
+	}
+	fmt.Fprintf(os.Stderr, "seed %d, evidence of failures in %s\n", c.Seed, dir)
+	return &chaos.Lab{Root: root, Evidence: dir, Race: c.Race, Say: os.Stderr}, nil
+}
+
+// end prints results and says whether all is well.
+func (c *common) end(out io.Writer, lab *chaos.Lab, results []*chaos.Result) error {
+	err := lab.Close()
+	_ = os.Remove(lab.Evidence) // stays if something is in it
+	if c.Output == "json" {
+		err = errors.Join(err, encode(out, results))
+	} else {
+		err = errors.Join(err, chaos.Print(out, results))
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if !r.OK {
+			return errViolated
+		}
+	}
+	if c.Output == "table" {
+		_, err = fmt.Fprintf(out, "seed %d: no guarantee was broken\n", c.Seed)
+	}
+	return err
+}
+
+func (c *runCmd) Run(ctx context.Context, out io.Writer) error {
+	rows, err := chaos.Pick(c.Rows, c.Short)
+	if err != nil {
+		return err
+	}
+	lab, err := c.lab()
+	if err != nil {
+		return err
+	}
+	var results []*chaos.Result
+	for _, r := range rows {
+		n := r.Faults
+		switch {
+		case c.N > 0:
+			n = c.N
+		case c.Short:
+			n = r.Short
+		}
+		fmt.Fprintf(os.Stderr, "=== %s %s: %s, %d times\n", r.ID, r.Title, r.How, n)
+		results = append(results, chaos.RunRow(ctx, lab, r, n, c.Seed))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return c.end(out, lab, results)
+}
