@@ -38,6 +38,7 @@ type Queue interface {
 	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
 	Depth(ctx context.Context, queue string) (taskqueue.Depth, error)
 	State() (connected bool, blockedSince time.Time)
+	Prepare(queue string)
 }
 
 // Config says how a coordinator works. Zero values mean the defaults.
@@ -146,7 +147,9 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	defer log.Info("coordinator stopped")
 	return process.NewGroup(log,
 		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}},
-		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "api", Run: func(ctx context.Context) error {
+		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "warm", Run: func(ctx context.Context) error {
+			return warm(ctx, flows, queue, cfg.Prefix)
+		}}, {Name: "api", Run: func(ctx context.Context) error {
 			return httpapi.Serve(ctx, cfg.HTTP, handler, log, 0)
 		}}},
 		[]process.Service{{Name: "election", Run: func(ctx context.Context) error {

@@ -14,6 +14,8 @@ type Publisher interface {
 	Run(ctx context.Context) error
 	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
 	State() (connected bool, blockedSince time.Time)
+	// Prepare has the way to a queue open, so that the first message need not wait.
+	Prepare(queue string)
 }
 
 // Admin is the face of a task queue that tells of queues.

@@ -10,6 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// warmConnections are kept open in a pool that is given a size, so that work which
+// comes all at once, as after an election, need not wait for them.
+const warmConnections = 4
+
 // options reads the address forms of Config.URL. Its errors never hold the URL,
 // which may hold a password.
 func options(cfg Config) (*redis.UniversalOptions, error) {
@@ -21,6 +25,7 @@ func options(cfg Config) (*redis.UniversalOptions, error) {
 		ClientName:            cfg.Name,
 		ContextTimeoutEnabled: true,
 		PoolSize:              cfg.Connections,
+		MinIdleConns:          min(cfg.Connections, warmConnections),
 		DialTimeout:           2 * time.Second,
 		ReadTimeout:           3 * time.Second,
 		WriteTimeout:          3 * time.Second,

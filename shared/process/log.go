@@ -23,7 +23,7 @@ func NewLogger(name, level, format string, out io.Writer) (hclog.Logger, error) 
 		Level:      l,
 		Output:     redactor{out},
 		JSONFormat: format == "json",
-		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		TimeFormat: "2006-01-02T15:04:05.000000Z07:00",
 	}), nil
 }
 

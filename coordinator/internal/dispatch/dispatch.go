@@ -103,8 +103,9 @@ func Run(ctx context.Context, cfg Config) error {
 type dispatcher struct {
 	Config
 	open    chan offer
-	down    bool      // the last publish found no connection
-	checked time.Time // when the ledger last confirmed the epoch
+	down    bool                                // the last publish found no connection
+	checked time.Time                           // when the ledger last confirmed the epoch
+	told    struct{ published, confirmed bool } // the first of this epoch
 }
 
 func (d *dispatcher) publish(ctx context.Context) error {
@@ -176,6 +177,10 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 	if d.down {
 		d.down = false
 		d.Log.Info("tasks are published again")
+	}
+	if !d.told.published {
+		d.told.published = true
+		d.Log.Debug("first offer published")
 	}
 	select {
 	case d.open <- offer{e, receipt, time.Now().Add(receiptPatience)}:
@@ -270,6 +275,10 @@ func (d *dispatcher) mark(ctx context.Context, confirmed []ledger.Entry, back []
 	}
 	if len(confirmed) == 0 {
 		return nil
+	}
+	if !d.told.confirmed {
+		d.told.confirmed = true
+		d.Log.Debug("first offer confirmed")
 	}
 	err := d.Ledger.Dispatched(ctx, d.Epoch, confirmed)
 	entries := make([]string, len(confirmed))

@@ -79,8 +79,18 @@
 // the name of its instance; every candidate holds a connection to those ahead of
 // it in the line. When a connection that stood breaks, and a new dial is refused
 // or somebody else answers, the dead one's key is deleted by a transaction that
-// compares its create revision, and the next in line is elected at once. All who
-// see it may delete; the first one does.
+// compares its create revision, and the next in line is elected at once. A process
+// that is being killed may accept for a few milliseconds more, so it is dialled again
+// after one millisecond, two, four and so on.
+//
+// The next in line deletes the key and makes itself leader in one transaction, which
+// is one write of etcd instead of two writes and a read between them. It may, when its
+// own view shows its own key second and the dead one's first: none can appear before
+// it. The transaction compares the create revisions of both keys, the own lease, and
+// the epoch base that was last read; if any of them is not as it was, nothing is done and
+// the long way is taken. An answer that was lost is no matter: the next try finds the
+// dead one's key gone, and the candidate looks and claims as ever. The others in the line
+// leave the dead one to it for 30 ms and then delete the key, should it be there still.
 //
 // A time-out, an unreachable host and an address that never answered as that
 // instance prove nothing and are left to the lease. Revoking the lease instead

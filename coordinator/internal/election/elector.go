@@ -37,7 +37,8 @@ type Elector struct {
 
 	mu      sync.Mutex
 	running bool
-	reign   *reign // nil while another leads
+	stands  *candidacy // nil while this process is not in the line
+	reign   *reign     // nil while another leads
 }
 
 // reign is the current leadership of this process.
@@ -149,7 +150,9 @@ func (e *Elector) candidacy(ctx context.Context, lead func(context.Context, Term
 		}
 		cancel()
 	})
+	e.setStands(c)
 	epoch, revision, err := c.win(wctx)
+	e.setStands(nil)
 	cancel()
 	tie.Wait()
 	if ctx.Err() != nil {
@@ -222,6 +225,12 @@ func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int
 		return errors.New("lead: returned while leading")
 	}
 	return fmt.Errorf("lead: %w", err)
+}
+
+func (e *Elector) setStands(c *candidacy) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stands = c
 }
 
 func (e *Elector) setReign(r *reign) {

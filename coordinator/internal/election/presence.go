@@ -114,9 +114,11 @@ func (e *Elector) attend(ctx context.Context, c Candidate) {
 		case ctx.Err() != nil:
 			return
 		case name == c.Instance:
-			known, wait = true, 20*time.Millisecond
+			known, wait = true, time.Millisecond // one that dies may accept a little longer
+			e.cfg.Log.Debug("connection to a candidate broke", "candidate", c.ID)
 			continue // it broke: dial again at once
 		case known && (name != "" || errors.Is(err, syscall.ECONNREFUSED)):
+			e.cfg.Log.Debug("candidate is proven gone", "candidate", c.ID)
 			e.bury(ctx, c)
 			return
 		}
@@ -155,13 +157,28 @@ func (e *Elector) hold(ctx context.Context, c Candidate) (name string, err error
 	return name, err
 }
 
+// politeness is how long one that is not next in line leaves a dead one to the
+// next, who can delete its key and take its place in one step.
+const politeness = 30 * time.Millisecond
+
 // bury deletes a dead candidate's key, trying until it is known to be gone.
 // It compares the create revision, so it can hit only the candidacy that was
 // seen dead.
 func (e *Elector) bury(ctx context.Context, c Candidate) {
+	next := e.next(c)
+	if next == nil {
+		pause(ctx, politeness)
+	}
 	for ctx.Err() == nil {
 		tctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-		deleted, err := e.deleteKey(tctx, c.Key, c.Revision)
+		var deleted bool
+		var err error
+		if next != nil {
+			deleted, err = next.succeed(tctx, c)
+		}
+		if !deleted && err == nil {
+			deleted, err = e.deleteKey(tctx, c.Key, c.Revision)
+		}
 		cancel()
 		if err == nil {
 			if deleted {
@@ -171,4 +188,22 @@ func (e *Elector) bury(ctx context.Context, c Candidate) {
 		}
 		pause(ctx, 20*time.Millisecond)
 	}
+}
+
+// next returns this process's candidacy if only the given candidate is ahead of
+// it. A view that shows the own key shows all that are ahead: none can join there.
+func (e *Elector) next(c Candidate) *candidacy {
+	e.mu.Lock()
+	own := e.stands
+	e.mu.Unlock()
+	if own == nil {
+		return nil
+	}
+	e.view.mu.Lock()
+	defer e.view.mu.Unlock()
+	m := e.view.now.Members
+	if len(m) < 2 || m[0].Key != c.Key || m[0].Revision != c.Revision || m[1].Key != own.key || m[1].Revision != own.rev {
+		return nil
+	}
+	return own
 }

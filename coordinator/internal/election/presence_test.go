@@ -32,7 +32,7 @@ func fakeLeader(t *testing.T, prefix string, answer func(net.Conn, string)) (ln 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, won, err := cand.claim(background(t), ids.Epoch(cand.rev), 0); err != nil || !won {
+	if _, won, err := cand.claim(background(t), ids.Epoch(cand.rev), 0, nil); err != nil || !won {
 		t.Fatalf("claim: %v %v", won, err)
 	}
 	done := make(chan struct{})

@@ -13,6 +13,8 @@ import (
 // start, then every change.
 func (r *reign) follow(ctx context.Context) error {
 	defer r.changes.Close()
+	r.know(ctx)
+	r.log.Debug("slots begin")
 	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
 	for _, f := range r.all(ctx) {
 		later[f] = true
@@ -45,6 +47,26 @@ func (r *reign) follow(ctx context.Context) error {
 			}
 			delete(later, f)
 			r.ticker.Look(f)
+		}
+	}
+}
+
+// know tells the ticker what the ledger has of each flow that it has as it should
+// be, in one read and before anything is mirrored: slots go on at once. What can't
+// be told here, all tells later.
+func (r *reign) know(ctx context.Context) {
+	flows := r.Registry.List()
+	names := make([]ids.FlowID, len(flows))
+	for i, f := range flows {
+		names[i] = f.Record.Flow
+	}
+	states, err := r.Ledger.Flows(ctx, names)
+	if err != nil {
+		return
+	}
+	for _, f := range flows {
+		if s, known := states[f.Record.Flow]; known && s.UID == f.Record.UID && s.Revision == f.Record.Revision {
+			r.ticker.Know(f.Record.Flow, s.LastSlot)
 		}
 	}
 }

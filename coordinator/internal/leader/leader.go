@@ -4,8 +4,10 @@
 // # Order
 //
 // First takeover, before anything is read, so that no earlier leader can write
-// any more; then the flows are mirrored from the catalog; then the loops begin:
-// slots, outbox, offers, decisions, leases, timers, audit, retention. The loops
+// any more; then all loops begin: slots, outbox, offers, decisions, leases, timers,
+// audit, retention. Nothing waits for the flows to be mirrored from the catalog: the
+// ticker is told the last slots of all flows that are as they should be in one read,
+// and the mirror works beside it. The loops
 // share nothing but the ledger. Any of them that is fenced ends the epoch; what
 // they meet besides (Redis or RabbitMQ away) they wait out by themselves, each
 // with one line in the log when it begins and one when it is over.

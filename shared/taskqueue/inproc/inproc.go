@@ -106,6 +106,9 @@ func (f face) State() (connected bool, blockedSince time.Time) {
 // Publisher puts messages into queues.
 type Publisher struct{ face }
 
+// Prepare has nothing to prepare: there is no connection.
+func (p *Publisher) Prepare(string) {}
+
 // Publish puts body into queue, which comes into being with the first message.
 // The receipt is resolved when it returns. The error is ErrDisconnected after
 // Close, or ctx's when it ended. body must not change afterwards.

@@ -19,10 +19,15 @@ var errBlocked = fmt.Errorf("broker blocks publishers: %w", taskqueue.ErrDisconn
 type Publisher struct {
 	link  *link
 	lanes atomic.Pointer[lanes] // of this generation; nil while there is none
+
+	mu     sync.Mutex
+	wanted map[string]struct{} // queues to have ready; see Prepare
 }
 
 // NewPublisher returns a Publisher that connects when Run is called.
-func NewPublisher(cfg Config) *Publisher { return &Publisher{link: newLink(cfg, "publisher")} }
+func NewPublisher(cfg Config) *Publisher {
+	return &Publisher{link: newLink(cfg, "publisher"), wanted: map[string]struct{}{}}
+}
 
 // Run keeps the connection until ctx ends, and returns nil then; it returns an
 // error at once when the settings are bad. After it returned, nothing of the
@@ -31,6 +36,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return p.link.run(ctx, func(ctx context.Context, conn *connection) func() {
 		lanes := &lanes{cfg: p.link.cfg, link: p.link, conn: conn.Connection, ctx: ctx, byQueue: map[string]*lane{}}
 		p.lanes.Store(lanes)
+		p.mu.Lock()
+		for queue := range p.wanted {
+			lanes.get(queue)
+		}
+		p.mu.Unlock()
 		return func() {
 			p.lanes.Store(nil)
 			lanes.close()
@@ -45,6 +55,18 @@ func (p *Publisher) Ready() <-chan struct{} { return p.link.Ready() }
 // State tells whether there is a connection, and since when the broker blocks
 // publishers; the zero time means that it does not.
 func (p *Publisher) State() (connected bool, blockedSince time.Time) { return p.link.State() }
+
+// Prepare has the way to a queue open from now on, in every connection, so that
+// the first message need not wait for a channel and the queue's declaration.
+func (p *Publisher) Prepare(queue string) {
+	p.mu.Lock()
+	_, known := p.wanted[queue]
+	p.wanted[queue] = struct{}{}
+	p.mu.Unlock()
+	if lanes := p.lanes.Load(); lanes != nil && !known {
+		lanes.get(queue)
+	}
+}
 
 // Publish sends body to queue, declaring the queue on first use, and returns
 // before the broker answered. id is the message's id, for people who look into
