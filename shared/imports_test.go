@@ -24,10 +24,11 @@ func TestSource(t *testing.T) {
 			Why: "words and plans are pure"},
 		{Packages: []string{"./shared/..."}, Forbid: sourcetest.TestOnly,
 			Except: []string{"./shared/ledger/ledgertest", "./shared/taskqueue/taskqueuetest", "./shared/sourcetest"}, Why: "programs link no test library"},
-		{Packages: []string{"./shared/..."}, Except: []string{"./shared/taskqueue/taskqueuetest", "./shared/taskqueue/inproc"},
-			Forbid: []string{"./shared/taskqueue/inproc", "./shared/taskqueue/taskqueuetest", "./shared/ledger/ledgertest"}, Why: "suites and the in-process queue are for tests and the embedded topology"},
+		{Packages: []string{"./shared/..."}, Except: []string{"./shared/taskqueue/taskqueuetest", "./shared/taskqueue/inproc", "./shared/ledger/memory/..."},
+			Forbid: []string{"./shared/taskqueue/inproc", "./shared/taskqueue/taskqueuetest", "./shared/ledger/ledgertest", "./shared/ledger/memory/..."},
+			Why:    "suites, the in-process queue and the ledger in memory are for tests and the embedded topology"},
 		{Packages: []string{"./shared/..."}, Except: []string{"./shared/relay"}, Forbid: []string{"./shared/relay"}, Why: "a relay is for tests and trials"},
 	})
 	m.Lengths(t, maxLines)
-	m.Stories(t, 20, "./shared/ledger", "./shared/taskqueue")
+	m.Stories(t, 20, "./shared/ledger", "./shared/ledger/memory", "./shared/taskqueue")
 }

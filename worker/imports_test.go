@@ -19,7 +19,7 @@ func TestSource(t *testing.T) {
 			Why: "authors of node types import little"},
 		{Packages: []string{"./worker/builtin"}, Forbid: []string{"./worker/internal/...", "./shared/ledger", "./shared/taskqueue/..."},
 			Why: "built-in types are written against package node alone, as those of users are"},
-		{Packages: []string{"./worker", "./worker/cmd/..."}, Forbid: append([]string{"./shared/taskqueue/inproc"}, sourcetest.TestOnly...), Why: "programs link no test library"},
+		{Packages: []string{"./worker", "./worker/cmd/..."}, Forbid: append([]string{"./shared/taskqueue/inproc", "./shared/ledger/memory/..."}, sourcetest.TestOnly...), Why: "programs link no test library"},
 	})
 	m.Lengths(t, maxLines)
 }

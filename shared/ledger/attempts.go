@@ -208,7 +208,7 @@ type Failed struct {
 func (l *Ledger) Fail(ctx context.Context, f Failure) (Failed, error) {
 	total := len(f.Plan.Successors)
 	given := min(total, Chunk)
-	args := []any{string(f.Flow), f.Cycle, f.UUID.String(), string(f.Attempt.Node), f.N, f.Token.String(), string(f.Class), clip(f.Error),
+	args := []any{string(f.Flow), f.Cycle, f.UUID.String(), string(f.Attempt.Node), f.N, f.Token.String(), string(f.Class), ClipError(f.Error),
 		f.Retries, f.Delay.Milliseconds(), f.OnFailure, f.Plan.Component, total, given}
 	args = successorArgs(args, f.Plan, 0, given, AllEdges(FailedSource))
 	r, err := l.call(ctx, "fail", 0, args...)
@@ -257,7 +257,8 @@ func settled(verb string, a ids.Attempt, r reply) error {
 	return unexpected(verb, r)
 }
 
-func clip(s string) string {
+// ClipError cuts an error's text to what a node keeps of it.
+func ClipError(s string) string {
 	s = strings.ToValidUTF8(s, "?")
 	if len(s) <= task.MaxErrorBytes {
 		return s

@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"testing"
 
-	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/ledger/ledgertest"
 )
 
@@ -11,7 +10,7 @@ func TestConformance(t *testing.T) {
 	for name, start := range servers() {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
-			ledgertest.Run(t, func(t *testing.T) *ledger.Ledger { return s.open(t) })
+			ledgertest.Run(t, func(t *testing.T) ledgertest.Ledger { return s.open(t) })
 		})
 	}
 }

@@ -218,7 +218,7 @@ func (l *Ledger) Flow(ctx context.Context, f ids.FlowID) (FlowState, error) {
 	if m["status"] == "" {
 		return FlowState{}, fmt.Errorf("flow %s: %w", f, ErrGone)
 	}
-	return flowState(m), nil
+	return FlowOf(m), nil
 }
 
 // Flows returns the states of many flows; those it does not know are missing.
@@ -236,7 +236,7 @@ func (l *Ledger) Flows(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]
 		}
 		for i, c := range cmds {
 			if m := c.Val(); m["status"] != "" {
-				out[part[i]] = flowState(m)
+				out[part[i]] = FlowOf(m)
 			}
 		}
 	}
@@ -256,7 +256,8 @@ func (l *Ledger) FlowIDs(ctx context.Context) ([]ids.FlowID, error) {
 	return out, nil
 }
 
-func flowState(m map[string]string) FlowState {
+// FlowOf reads a flow's record.
+func FlowOf(m map[string]string) FlowState {
 	s := FlowState{
 		Status: m["status"], Revision: number(m["revision"]), Anchor: fromMilli(m["anchor"]),
 		LastCycle: number(m["last_cycle"]), LastSlot: fromMilli(m["last_slot"]), Active: number(m["active"]),

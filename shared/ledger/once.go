@@ -29,7 +29,7 @@ type Doubt struct {
 func (l *Ledger) EndUnknown(ctx context.Context, d Doubt) error {
 	total := len(d.Plan.Successors)
 	given := min(total, Chunk)
-	args := []any{string(d.Flow), d.Cycle, d.UUID.String(), string(d.Node), d.N, d.Token.String(), clip(d.Why), d.OnFailure, d.Plan.Component, total, given}
+	args := []any{string(d.Flow), d.Cycle, d.UUID.String(), string(d.Node), d.N, d.Token.String(), ClipError(d.Why), d.OnFailure, d.Plan.Component, total, given}
 	args = successorArgs(args, d.Plan, 0, given, AllEdges(FailedSource))
 	r, err := l.call(ctx, "end_unknown", 0, args...)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestRandomEmbedded(t *testing.T) {
-	ledgertest.Random(t, 40, func(t *testing.T) (*ledger.Ledger, func()) {
+	ledgertest.Random(t, 40, func(t *testing.T) (ledgertest.Ledger, func()) {
 		m := miniredis.NewMiniRedis()
 		if err := m.Start(); err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestRandomEmbedded(t *testing.T) {
 
 func TestRandomReal(t *testing.T) {
 	s := real(t)
-	ledgertest.Random(t, 60, func(t *testing.T) (*ledger.Ledger, func()) { return s.draw(t) })
+	ledgertest.Random(t, 60, func(t *testing.T) (ledgertest.Ledger, func()) { return s.draw(t) })
 }
 
 // BenchmarkAttempt is the worker's part of one node: claim and complete.

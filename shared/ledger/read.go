@@ -50,7 +50,7 @@ func (l *Ledger) Cycle(ctx context.Context, f ids.FlowID, n int64) (CycleState, 
 	if m["uuid"] == "" {
 		return CycleState{}, fmt.Errorf("cycle %s/%d: %w", f, n, ErrGone)
 	}
-	return cycleState(f, m), nil
+	return CycleOf(f, m), nil
 }
 
 // Cycles returns up to limit cycles of a flow, the newest first, with numbers
@@ -80,7 +80,7 @@ func (l *Ledger) Cycles(ctx context.Context, f ids.FlowID, limit int, before int
 	out := make([]CycleState, 0, len(picked))
 	for _, c := range cmds {
 		if m := c.Val(); m["uuid"] != "" {
-			out = append(out, cycleState(f, m))
+			out = append(out, CycleOf(f, m))
 		}
 	}
 	return out, nil
@@ -99,7 +99,8 @@ func (l *Ledger) CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error
 	return out, nil
 }
 
-func cycleState(f ids.FlowID, m map[string]string) CycleState {
+// CycleOf reads a cycle's record, which it keeps as Raw.
+func CycleOf(f ids.FlowID, m map[string]string) CycleState {
 	c := CycleState{
 		Flow: f, Cycle: number(m["cycle"]), Status: m["status"], Trigger: m["trigger"], Slot: fromMilli(m["slot"]),
 		Revision: number(m["revision"]), StartedAt: fromMilli(m["started_at"]), CompletedAt: fromMilli(m["completed_at"]),
@@ -157,13 +158,14 @@ func (l *Ledger) Nodes(ctx context.Context, f ids.FlowID, n int64, nodes []ids.N
 			return nil, fmt.Errorf("read nodes of %s/%d: %w", f, n, classify(err))
 		}
 		for i, c := range cmds {
-			out = append(out, nodeState(part[i], c.Val()))
+			out = append(out, NodeOf(part[i], c.Val()))
 		}
 	}
 	return out, nil
 }
 
-func nodeState(node ids.NodeID, m map[string]string) NodeState {
+// NodeOf reads a node's record; none means that the node waits.
+func NodeOf(node ids.NodeID, m map[string]string) NodeState {
 	s := NodeState{
 		Node: node, Status: task.Status(m["status"]), Attempt: int(number(m["attempt"])), Token: m["token"], Worker: m["worker"],
 		ReadyAt: fromMilli(m["ready_at"]), DispatchedAt: fromMilli(m["dispatched_at"]), StartedAt: fromMilli(m["started_at"]),
@@ -242,7 +244,7 @@ func (l *Ledger) LatestCycles(ctx context.Context, latest map[ids.FlowID]int64) 
 		}
 		for i, c := range cmds {
 			if m := c.Val(); m["uuid"] != "" {
-				out[part[i]] = cycleState(part[i], m)
+				out[part[i]] = CycleOf(part[i], m)
 			}
 		}
 	}

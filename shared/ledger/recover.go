@@ -220,6 +220,20 @@ type Posted struct {
 	cycles   map[string]bool
 }
 
+// PostedOf tells what stands among these entries.
+func PostedOf(entries []Entry) Posted {
+	p := Posted{attempts: map[string]bool{}, cycles: map[string]bool{}}
+	for _, e := range entries {
+		p.note(e)
+	}
+	return p
+}
+
+func (p Posted) note(e Entry) {
+	p.attempts[string(e.Kind)+" "+e.Attempt.String()] = true
+	p.cycles[fmt.Sprintf("%s %s/%d", e.Kind, e.Flow, e.Cycle)] = true
+}
+
 // Attempt reports whether an entry of that kind names exactly that attempt.
 func (p Posted) Attempt(k Kind, a ids.Attempt) bool { return p.attempts[string(k)+" "+a.String()] }
 
@@ -230,15 +244,14 @@ func (p Posted) Cycle(k Kind, f ids.FlowID, n int64) bool {
 
 // ReadPosted reads the whole outbox.
 func (l *Ledger) ReadPosted(ctx context.Context) (Posted, error) {
-	p := Posted{attempts: map[string]bool{}, cycles: map[string]bool{}}
+	p := PostedOf(nil)
 	for after := ""; ; {
 		part, err := l.Outbox(ctx, after, 1000)
 		if err != nil {
 			return p, err
 		}
 		for _, e := range part {
-			p.attempts[string(e.Kind)+" "+e.Attempt.String()] = true
-			p.cycles[fmt.Sprintf("%s %s/%d", e.Kind, e.Flow, e.Cycle)] = true
+			p.note(e)
 			after = e.ID
 		}
 		if len(part) < 1000 {

@@ -76,14 +76,7 @@ func (l *Ledger) Workers(ctx context.Context) ([]Worker, error) {
 		if last := fromMilli(m["last_beat"]); m["ttl"] != "" && now.Sub(last) > time.Duration(number(m["ttl"]))*time.Millisecond {
 			continue // it has not been heard of for too long
 		}
-		w := Worker{ID: ids.WorkerID(names[i]), Pool: m["pool"], Version: m["version"], Host: m["host"], Health: m["health"],
-			StartedAt: fromMilli(m["started_at"]), LastBeat: fromMilli(m["last_beat"]), Draining: m["draining"] == "1"}
-		if m["types"] != "" {
-			w.Types = strings.Split(m["types"], ",")
-		}
-		w.Concurrency, _ = strconv.Atoi(m["concurrency"])
-		w.Busy, _ = strconv.Atoi(m["busy"])
-		out = append(out, w)
+		out = append(out, WorkerOf(ids.WorkerID(names[i]), m))
 	}
 	if len(dead) > 0 { // a worker that comes back names itself again at its next beat
 		if err := l.rdb.SRem(ctx, l.key("workers"), dead...).Err(); err != nil {
@@ -91,6 +84,18 @@ func (l *Ledger) Workers(ctx context.Context) ([]Worker, error) {
 		}
 	}
 	return out, nil
+}
+
+// WorkerOf reads a worker's record.
+func WorkerOf(id ids.WorkerID, m map[string]string) Worker {
+	w := Worker{ID: id, Pool: m["pool"], Version: m["version"], Host: m["host"], Health: m["health"],
+		StartedAt: fromMilli(m["started_at"]), LastBeat: fromMilli(m["last_beat"]), Draining: m["draining"] == "1"}
+	if m["types"] != "" {
+		w.Types = strings.Split(m["types"], ",")
+	}
+	w.Concurrency, _ = strconv.Atoi(m["concurrency"])
+	w.Busy, _ = strconv.Atoi(m["busy"])
+	return w
 }
 
 // Worker returns one worker. ErrGone when it has no record.

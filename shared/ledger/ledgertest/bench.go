@@ -8,7 +8,7 @@ import (
 
 // Attempts prepares a flow of one node with three successors and returns a
 // function that claims and completes that node in a fresh cycle.
-func Attempts(b *testing.B, l *ledger.Ledger) func() {
+func Attempts(b *testing.B, l Ledger) func() {
 	k := newKit(b, l)
 	p := k.activate(build(flow, 1, "a>x a>y a>z"))
 	return func() {

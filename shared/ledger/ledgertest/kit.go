@@ -30,13 +30,13 @@ const (
 // kit is one test's ledger with a leader of epoch 10 and some short words.
 type kit struct {
 	testing.TB
-	*ledger.Ledger
+	Ledger
 	ctx   context.Context
 	plans map[int64]*plan.Plan // by revision
 	seq   int
 }
 
-func newKit(t testing.TB, l *ledger.Ledger) *kit {
+func newKit(t testing.TB, l Ledger) *kit {
 	k := &kit{TB: t, Ledger: l, ctx: t.Context(), plans: map[int64]*plan.Plan{}}
 	_, err := l.Takeover(k.ctx, epoch)
 	k.ok(err)

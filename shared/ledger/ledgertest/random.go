@@ -21,7 +21,7 @@ import (
 // things, repeated and stale ones included, to cycles of a random flow, and then
 // drains them: every node has one counted outcome, every cycle ended once, and
 // nothing is left under way. Each draw gets a ledger of its own from open.
-func Random(t *testing.T, steps int, open func(t *testing.T) (*ledger.Ledger, func())) {
+func Random(t *testing.T, steps int, open func(t *testing.T) (Ledger, func())) {
 	rapid.Check(t, func(r *rapid.T) {
 		l, done := open(t)
 		defer done()
@@ -114,7 +114,7 @@ func (w *world) anyLeader() *boss {
 }
 
 func (w *world) step() {
-	switch rapid.SampledFrom([]string{"lead", "lead", "claim", "claim", "claim", "settle", "settle", "settle", "settle", "decline", "pause", "cancel", "start", "timers", "stale", "offer", "hold"}).Draw(w.r, "step") {
+	switch rapid.SampledFrom([]string{"lead", "lead", "claim", "claim", "claim", "settle", "settle", "settle", "settle", "decline", "pause", "cancel", "start", "timers", "stale", "offer", "hold", "mend"}).Draw(w.r, "step") {
 	case "lead":
 		b := w.anyLeader()
 		all := w.outbox()
@@ -169,11 +169,32 @@ func (w *world) step() {
 		if ready := w.posted(ledger.KindReady); len(ready) > 0 {
 			w.may(w.Hold(w.ctx, w.anyLeader().epoch, rapid.SampledFrom(ready).Draw(w.r, "ready"), "type:x", "no worker"))
 		}
+	case "mend":
+		w.mend()
 	case "decline":
 		w.ok(w.Decline(w.ctx, w.anyAttempt(), worker, 0))
 	default:
 		w.settle()
 	}
+}
+
+// mend asks for a repair that is not needed, as a second audit does.
+func (w *world) mend() {
+	b := w.anyLeader()
+	if rapid.IntRange(0, 3).Draw(w.r, "of the flow") == 0 {
+		_, err := w.MendFlow(w.ctx, b.epoch, flow, w.state().Active)
+		w.may(err)
+		return
+	}
+	a := w.anyAttempt()
+	s, err := w.Nodes(w.ctx, flow, a.Cycle, []ids.NodeID{a.Node})
+	w.ok(err)
+	seen, repair := string(s[0].Status), rapid.SampledFrom([]string{ledger.MendOffer, ledger.MendLease, ledger.MendTimer, ledger.MendSpread}).Draw(w.r, "repair")
+	if s[0].Status == task.Waiting {
+		seen = ""
+	}
+	_, err = w.MendNode(w.ctx, b.epoch, a, seen, repair, lease)
+	w.may(err)
 }
 
 // settle does something with a claim, however old.

@@ -1,0 +1,6 @@
+//go:build mutant_close_now
+
+package mutant
+
+// Active is the mutant of this build.
+const Active = CloseNow
