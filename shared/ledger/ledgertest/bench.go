@@ -36,7 +36,7 @@ func entryIDs(all []ledger.Entry) []string {
 
 // Duplicates returns a function that claims a running attempt once more, as a
 // message that came twice makes a worker do.
-func Duplicates(b *testing.B, l *ledger.Ledger) func() {
+func Duplicates(b *testing.B, l Ledger) func() {
 	k := newKit(b, l)
 	_, c := k.run("a")
 	k.claim(attempt(c, "a", 1))

@@ -35,6 +35,7 @@ type Ledger interface {
 	clockVerbs
 	Takeover(ctx context.Context, epoch ids.Epoch) (time.Time, error)
 	Prefix() string
+	Refused() map[string]int64
 	Dump(ctx context.Context) (map[string]string, error)
 	Journal(ctx context.Context, after string, count int64) ([]ledger.Record, error)
 }
@@ -91,7 +92,7 @@ type outboxVerbs interface {
 	WaitOutbox(ctx context.Context, after string, count int64, block time.Duration) ([]ledger.Entry, error)
 	Dispatched(ctx context.Context, epoch ids.Epoch, done []ledger.Entry) error
 	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
-	CheckEpoch(ctx context.Context, epoch ids.Epoch) error
+	CheckEpoch(ctx context.Context, epoch ids.Epoch, publishes int) error
 }
 
 type spreadVerbs interface {

@@ -23,12 +23,16 @@ import (
 func (l *Ledger) Claim(_ context.Context, q ledger.ClaimRequest) (ledger.Claim, ledger.Refusal, error) {
 	defer l.begin()()
 	p, token := at(q.Attempt, 0), q.Token.String()
+	refuse := func(r ledger.Refusal, why string) (ledger.Claim, ledger.Refusal, error) {
+		l.turnAway(p, token, string(q.Worker), "claim", why)
+		return ledger.Claim{}, r, nil
+	}
 	if !l.here(p) {
-		return ledger.Claim{}, ledger.Gone, nil
+		return refuse(ledger.Gone, "gone")
 	}
 	status, attempt := l.state(p)
 	if attempt != q.N {
-		return ledger.Claim{}, ledger.Over, nil
+		return refuse(ledger.Over, l.standing(p))
 	}
 	mine := status == task.Running && l.get(p.node, "token") == token
 	if mutant.Active == mutant.ServerToken {
@@ -44,17 +48,21 @@ func (l *Ledger) Claim(_ context.Context, q ledger.ClaimRequest) (ledger.Claim, 
 			l.suspect(p, q)
 			return ledger.Claim{}, ledger.Suspected, nil
 		case !offerable(status):
-			return ledger.Claim{}, ledger.Over, nil
+			return refuse(ledger.Over, l.standing(p))
 		case !l.open(p):
-			return ledger.Claim{}, ledger.Ending, nil
+			return refuse(ledger.Ending, "ending")
 		}
 	}
 	n := l.planOf(p).node(q.Node)
 	if n == nil {
-		return ledger.Claim{}, ledger.PlanMissing, nil
+		return refuse(ledger.PlanMissing, "no plan")
 	}
 	if !mine {
-		if refusal := l.grant(p, q, n); refusal != ledger.Granted {
+		switch refusal := l.grant(p, q, n); refusal {
+		case ledger.Granted:
+		case ledger.Ending:
+			return refuse(refusal, "ending")
+		default:
 			return ledger.Claim{}, refusal, nil
 		}
 	}
@@ -165,6 +173,7 @@ func (l *Ledger) Complete(_ context.Context, c ledger.Completion) error {
 	defer l.begin()()
 	p, token := at(c.Attempt, 0), c.Token.String()
 	if !l.here(p) {
+		l.turnAway(p, token, "", "complete", "gone")
 		return fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrGone)
 	}
 	status, attempt := l.state(p)
@@ -173,6 +182,7 @@ func (l *Ledger) Complete(_ context.Context, c ledger.Completion) error {
 	case attempt == c.N && status == c.Status && l.get(p.node, "token") == token:
 		return nil
 	case !l.mine(p, token):
+		l.turnAway(p, token, "", "complete", l.standing(p))
 		return fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrNotMine)
 	}
 	handles := slices.Sorted(maps.Keys(c.Outputs))
@@ -234,6 +244,7 @@ func (l *Ledger) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error
 	defer l.begin()()
 	p, token := at(f.Attempt, 0), f.Token.String()
 	if !l.here(p) {
+		l.turnAway(p, token, "", "fail", "gone")
 		return ledger.Failed{}, fmt.Errorf("fail %s: %w", f.Attempt, ledger.ErrGone)
 	}
 	status, attempt := l.state(p)
@@ -244,6 +255,7 @@ func (l *Ledger) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error
 		return ledger.Failed{}, nil
 	}
 	if !l.mine(p, token) {
+		l.turnAway(p, token, "", "fail", l.standing(p))
 		return ledger.Failed{}, fmt.Errorf("fail %s: %w", f.Attempt, ledger.ErrNotMine)
 	}
 	worker, retries := l.get(p.node, "worker"), l.number(p.node, "retry_count")
@@ -285,8 +297,10 @@ func (l *Ledger) Release(_ context.Context, a ids.Attempt, token uuid.UUID, star
 	n := l.planOf(p).node(a.Node)
 	switch {
 	case !l.here(p):
+		l.turnAway(p, token.String(), "", "release", "gone")
 		return fmt.Errorf("release %s: %w", a, ledger.ErrGone)
 	case !l.mine(p, token.String()):
+		l.turnAway(p, token.String(), "", "release", l.standing(p))
 		return fmt.Errorf("release %s: %w", a, ledger.ErrNotMine)
 	case !l.open(p) || n != nil && l.has(p.cycle, component(n.Component)):
 		return fmt.Errorf("release %s: %w", a, ledger.ErrEnding)

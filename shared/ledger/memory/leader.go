@@ -179,15 +179,21 @@ func (l *Ledger) Hold(_ context.Context, epoch ids.Epoch, e ledger.Entry, waitsF
 		return err
 	}
 	p := at(e.Attempt, epoch)
-	l.removeEntry(e.ID)
+	first := l.removeEntry(e.ID)
 	status, attempt := l.state(p)
 	if !l.here(p) || status != task.Ready || attempt != e.N {
+		if first && l.here(p) {
+			l.note(p, "dropped", e.N, "", "", blocker)
+		}
 		return nil
 	}
 	l.unhold(p)
 	l.put(p.node, "blocker", blocker, "held", waitsFor)
 	l.join(heldKey(waitsFor), heldMember(e.Attempt))
 	l.join(holdsKey, waitsFor)
+	if !first {
+		blocker += ", again"
+	}
 	l.note(p, "held", e.N, "", "", blocker)
 	return nil
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -19,9 +20,10 @@ type Ledger struct {
 
 	mu sync.Mutex
 	store
-	now    int64         // ms of the ledger's clock, of the call under way
-	raw    int64         // and of the clock that is corrected to that
-	posted chan struct{} // closed by the next entry; nil while nobody waits
+	now    int64            // ms of the ledger's clock, of the call under way
+	raw    int64            // and of the clock that is corrected to that
+	fenced map[string]int64 // refusals by verb
+	posted chan struct{}    // closed by the next entry; nil while nobody waits
 }
 
 // New makes an empty ledger. clock is what Redis TIME is to the scripts, which
@@ -30,7 +32,7 @@ func New(clock func() time.Time) *Ledger {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Ledger{clock: clock, store: newStore()}
+	return &Ledger{clock: clock, store: newStore(), fenced: map[string]int64{}}
 }
 
 const prefix = "station"
@@ -83,8 +85,9 @@ func (l *Ledger) fence(verb string, epoch ids.Epoch) error {
 	if epoch == 0 {
 		return nil
 	}
-	stored := ids.Epoch(number(l.text[prefix+":epoch"]))
+	stored := l.epoch()
 	if stored > epoch {
+		l.refused(verb, epoch, stored, verb)
 		return &ledger.FencedError{Verb: verb, Own: epoch, Higher: stored}
 	}
 	if epoch > stored {
@@ -93,11 +96,31 @@ func (l *Ledger) fence(verb string, epoch ids.Epoch) error {
 	return nil
 }
 
-// CheckEpoch returns a *ledger.FencedError when a higher epoch has written.
-func (l *Ledger) CheckEpoch(_ context.Context, epoch ids.Epoch) error {
-	defer l.begin()()
-	return l.fence("drop_entries", epoch)
+// refused notes a refusal by epoch.
+func (l *Ledger) refused(verb string, own, higher ids.Epoch, what string) {
+	l.fenced[verb]++
+	l.jot("fenced", ids.Attempt{}, own, "", "", itoa(int64(higher))+" "+what)
 }
+
+// Refused returns how many calls of each verb were refused by their epoch. It is
+// not taken back by Rewind.
+func (l *Ledger) Refused() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.fenced)
+}
+
+// CheckEpoch returns a *ledger.FencedError when a higher epoch has written.
+func (l *Ledger) CheckEpoch(_ context.Context, epoch ids.Epoch, publishes int) error {
+	defer l.begin()()
+	if stored := l.epoch(); stored > epoch {
+		l.refused("check_epoch", epoch, stored, fmt.Sprintf("publish %d", publishes))
+		return &ledger.FencedError{Verb: "check_epoch", Own: epoch, Higher: stored}
+	}
+	return l.fence("check_epoch", epoch)
+}
+
+func (l *Ledger) epoch() ids.Epoch { return ids.Epoch(number(l.text[prefix+":epoch"])) }
 
 // Takeover makes epoch the one that may write.
 func (l *Ledger) Takeover(_ context.Context, epoch ids.Epoch) (time.Time, error) {

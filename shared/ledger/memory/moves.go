@@ -50,6 +50,20 @@ func (l *Ledger) note(p place, op string, n int, token, worker, detail string) {
 	l.jot(op, a, p.caller, token, worker, detail)
 }
 
+// turnAway journals that a worker was refused, with the token it presented.
+func (l *Ledger) turnAway(p place, token, worker, verb, why string) {
+	l.note(p, "refused", p.N, token, worker, verb+": "+why)
+}
+
+// standing is why an attempt is not the caller's: what the node is by now.
+func (l *Ledger) standing(p place) string {
+	status, attempt := l.state(p)
+	if status == "" {
+		status = task.Waiting
+	}
+	return string(status) + " " + itoa(int64(attempt))
+}
+
 // unhold takes a held node out of the set that keeps it.
 func (l *Ledger) unhold(p place) {
 	if held := l.get(p.node, "held"); held != "" {

@@ -17,6 +17,7 @@ func (l *Ledger) EndUnknown(_ context.Context, d ledger.Doubt) error {
 	defer l.begin()()
 	p, token := at(d.Attempt, 0), d.Token.String()
 	if !l.here(p) {
+		l.turnAway(p, token, "", "end_unknown", "gone")
 		return fmt.Errorf("end unknown %s: %w", d.Attempt, ledger.ErrGone)
 	}
 	status, attempt := l.state(p)
@@ -24,6 +25,7 @@ func (l *Ledger) EndUnknown(_ context.Context, d ledger.Doubt) error {
 		return nil
 	}
 	if !l.mine(p, token) {
+		l.turnAway(p, token, "", "end_unknown", l.standing(p))
 		return fmt.Errorf("end unknown %s: %w", d.Attempt, ledger.ErrNotMine)
 	}
 	over, why := l.ending(p, d.Plan), ledger.ClipError(d.Why)
