@@ -55,7 +55,7 @@ func (s source) Grid(ids.FlowID) (time.Time, time.Duration, bool) { return time.
 // nothing through that an audit finds.
 func TestWhatTheScriptsLetThroughIsClean(t *testing.T) {
 	var records, cycles int64
-	ledgertest.Random(t, 20, func(t *testing.T) (*ledger.Ledger, func()) {
+	ledgertest.Random(t, 20, func(t *testing.T) (ledgertest.Ledger, func()) {
 		m, l := server(t)
 		return l, func() {
 			p, err := audit.Run(t.Context(), source{l}, audit.Range{})
