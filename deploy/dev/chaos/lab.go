@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/tradingflow/weather-station/deploy/dev/chaos/rig"
@@ -54,4 +55,12 @@ func (l *Lab) Close() error {
 		faults = append(faults, l.alone.Close())
 	}
 	return errors.Join(faults...)
+}
+
+// Tidy removes the folder for evidence when there is none.
+func (l *Lab) Tidy() {
+	rest, err := os.ReadDir(l.Evidence)
+	if err == nil && (len(rest) == 0 || len(rest) == 1 && rest[0].Name() == "schedule.json") {
+		_ = os.RemoveAll(l.Evidence) // a clean run leaves nothing to look at
+	}
 }

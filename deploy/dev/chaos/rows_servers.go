@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,7 +107,7 @@ func redisTruncated(ctx context.Context, t *Trial) error {
 		if err := t.set.Do("kill", "redis"); err != nil {
 			return err
 		}
-		cut, err := cutAOF(t.set.Folder(), from, t)
+		cut, err := cutAOF(t.set.Folder(), from, t.Rand)
 		if err != nil {
 			return err
 		}
@@ -166,7 +167,7 @@ func aofSize(folder string) (int64, error) {
 }
 
 // cutAOF cuts the file at a random byte written since it had the size from.
-func cutAOF(folder string, from int64, t *Trial) (int64, error) {
+func cutAOF(folder string, from int64, r *rand.Rand) (int64, error) {
 	name, err := aofFile(folder)
 	if err != nil {
 		return 0, err
@@ -181,7 +182,7 @@ func cutAOF(folder string, from int64, t *Trial) (int64, error) {
 	if from >= size {
 		from = 0 // it was written anew meanwhile
 	}
-	at := from + t.Rand.Int64N(size-from)
+	at := from + r.Int64N(size-from)
 	if err := os.Truncate(name, at); err != nil {
 		return 0, fmt.Errorf("cut append-only file: %w", err)
 	}
@@ -237,7 +238,7 @@ func rabbitRestarted(ctx context.Context, t *Trial) error {
 // than the work.
 func tasksLost(ctx context.Context, t *Trial) error {
 	t.Limit("every cycle open at the loss ended", 0, 0, 30*time.Second)
-	c, err := t.Start(ctx, rig.Options{Workers: 2, Concurrency: 4}, load.Config{Flows: 7})
+	c, err := t.Start(ctx, rig.Options{Workers: 2, Concurrency: 6}, load.Config{Flows: 6, NodeTime: 200 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -152,11 +152,7 @@ func (c *Cluster) verify(ctx context.Context, v *Verdict) error {
 func (c *Cluster) address() string {
 	for _, p := range c.Coordinators {
 		if p.Running() {
-			for i, a := range p.Args {
-				if a == "--http-addr" {
-					return p.Args[i+1]
-				}
-			}
+			return flag(p, "--http-addr")
 		}
 	}
 	return ""

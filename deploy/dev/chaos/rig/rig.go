@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
+	"github.com/tradingflow/weather-station/deploy/dev/links"
 	"github.com/tradingflow/weather-station/deploy/dev/procs"
 	"github.com/tradingflow/weather-station/deploy/dev/servers"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -39,6 +41,7 @@ type Options struct {
 	Coordinator  []string      // more flags of coordinators
 	Worker       []string      // more flags of workers
 	Env          []string      // of every coordinator and worker
+	Links        bool          // put a relay on every link
 }
 
 func (o *Options) complete() {
@@ -70,6 +73,7 @@ type Cluster struct {
 	Coordinators []*procs.Process
 	Workers      []*procs.Process
 	Recorder     *procs.Process
+	Links        *links.Set // nil without Options.Links
 	Began        time.Time
 
 	// What is known of a run that may have changed what is right.
@@ -96,16 +100,18 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if err := c.Recorder.Start(); err != nil {
 		return nil, err
 	}
+	if o.Links {
+		if c.Links, err = links.Open(nil); err != nil {
+			return nil, fmt.Errorf("start cluster: %w", err)
+		}
+	}
 	var bases []string
-	for i := range o.Coordinators {
-		a, err := procs.Address()
+	for range o.Coordinators {
+		a, err := c.addCoordinator()
 		if err != nil {
 			return nil, err
 		}
 		bases = append(bases, "http://"+a)
-		c.Coordinators = append(c.Coordinators, c.process("coordinator", fmt.Sprintf("coordinator-%d", i+1), append([]string{
-			"--etcd-endpoints", o.Servers.Etcd, "--leader-ttl", o.LeaderTTL.String(), "--http-addr", a, "--journal-max", "5000000",
-			"--keep-cycles", "100"}, o.Coordinator...)))
 	}
 	for range o.Workers {
 		if _, err := c.AddWorker(); err != nil {
@@ -126,6 +132,31 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	return c, c.Whole(ctx, 60*time.Second)
 }
 
+// addCoordinator adds one coordinator; it is not started.
+func (c *Cluster) addCoordinator() (address string, err error) {
+	name := fmt.Sprintf("coordinator-%d", len(c.Coordinators)+1)
+	http, err1 := procs.Address()
+	presence, err2 := procs.Address()
+	etcd, err3 := c.link(name, "etcd", c.Servers.Etcd)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return "", err
+	}
+	p, err := c.process("coordinator", name, append([]string{"--etcd-endpoints", etcd, "--leader-ttl", c.LeaderTTL.String(), "--http-addr", http,
+		"--presence-addr", presence, "--journal-max", "5000000", "--keep-cycles", "100"}, c.Coordinator...))
+	if err != nil {
+		return "", err
+	}
+	for _, other := range c.Coordinators {
+		_, err1 := c.link(name, other.Name, flag(other, "--presence-addr"))
+		_, err2 := c.link(other.Name, name, presence)
+		if err := errors.Join(err1, err2); err != nil {
+			return "", err
+		}
+	}
+	c.Coordinators = append(c.Coordinators, p)
+	return http, nil
+}
+
 // AddWorker adds one worker; it is not started.
 func (c *Cluster) AddWorker() (*procs.Process, error) {
 	a, err := procs.Address()
@@ -133,17 +164,57 @@ func (c *Cluster) AddWorker() (*procs.Process, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("worker-%d", len(c.Workers)+1)
-	p := c.process("record-worker", name, append([]string{"--http-addr", a, "--data-dir", c.path("data"),
-		"--concurrency", fmt.Sprint(c.Concurrency)}, c.Options.Worker...))
+	p, err := c.process("record-worker", name, append([]string{"--http-addr", a, "--data-dir", c.path("data"),
+		"--concurrency", fmt.Sprint(c.Concurrency)}, c.Worker...))
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range c.Coordinators {
+		if _, err := c.link(k.Name, name, a); err != nil { // the leader looks whether the worker lives
+			return nil, err
+		}
+	}
 	p.Env = append(p.Env, "STATION_RECORDER="+c.socket(), "STATION_RECORDER_WORKER="+name)
 	c.Workers = append(c.Workers, p)
 	return p, nil
 }
 
-func (c *Cluster) process(binary, name string, args []string) *procs.Process {
+func (c *Cluster) process(binary, name string, args []string) (*procs.Process, error) {
+	redis, err1 := c.link(name, "redis", c.Servers.Redis)
+	rabbit, err2 := c.link(name, "rabbitmq", c.Servers.Rabbit)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
 	return &procs.Process{Name: name, Path: filepath.Join(c.Servers.Bin, binary), Log: c.path(name + ".log"), Env: append([]string(nil), c.Env...),
-		Args: append([]string{"--id", name, "--prefix", c.Prefix, "--redis-url", c.Servers.Redis, "--rabbitmq-url", c.Servers.Rabbit,
-			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}
+		Args: append([]string{"--id", name, "--prefix", c.Prefix, "--redis-url", redis, "--rabbitmq-url", rabbit,
+			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}, nil
+}
+
+// link puts a relay between two parts and returns the address, in the form in
+// which the target's was given, under which who finds whom. The addresses that
+// parts tell each other are changed on the way.
+func (c *Cluster) link(who, whom, address string) (string, error) {
+	if c.Links == nil {
+		return address, nil
+	}
+	at := hostPort.FindString(address)
+	name := who + ">" + whom
+	if err := c.Links.Add(links.Link{Name: name, Listen: "127.0.0.1:0", Target: at}); err != nil {
+		return "", fmt.Errorf("start cluster: %w", err)
+	}
+	return strings.Replace(address, at, c.Links.Addr(name), 1), nil
+}
+
+var hostPort = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
+
+// flag returns the value of a process's flag.
+func flag(p *procs.Process, name string) string {
+	for i, a := range p.Args {
+		if a == name {
+			return p.Args[i+1]
+		}
+	}
+	return ""
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.Dir, name) }
@@ -163,6 +234,9 @@ func (c *Cluster) Close() error {
 	}
 	if c.Recorder != nil {
 		c.Recorder.Stop()
+	}
+	if c.Links != nil {
+		c.Links.Close()
 	}
 	if c.API != nil {
 		c.API.Close()

@@ -24,6 +24,9 @@ import (
 type cli struct {
 	List listCmd `cmd:"" help:"List the rows of the fault matrix: what, how, and which are not run and why."`
 	Run  runCmd  `cmd:"" help:"Run rows of the fault matrix."`
+
+	Soak   soakCmd   `cmd:"" help:"Run random faults of all kinds, by seed; after each phase everything is healed and judged."`
+	Replay replayCmd `cmd:"" help:"Run a soak's schedule again."`
 }
 
 type listCmd struct {
@@ -43,6 +46,23 @@ type runCmd struct {
 	Rows  []string `help:"Rows, as T1,T3; all that are run when left out." sep:","`
 	N     int      `help:"Faults of each row; the row's own number when 0."`
 	Short bool     `help:"The short set, for continuous integration."`
+}
+
+type soakCmd struct {
+	common
+	Faults   int           `help:"Faults in all." default:"1000"`
+	PerPhase int           `help:"Faults until everything is healed and judged." default:"25"`
+	Gap      time.Duration `help:"Mean time between two faults." default:"1s"`
+	Kinds    []string      `help:"Kinds of fault; all when left out." sep:","`
+	NoLoss   bool          `help:"Redis never forgets writes; otherwise it does in every fourth phase."`
+	Phase    int           `help:"Run this phase alone, from 1 on; 0 = all."`
+	Draw     bool          `help:"Only print the schedule."`
+}
+
+type replayCmd struct {
+	common
+	Schedule string `arg:"" type:"existingfile" help:"The schedule.json of a soak's evidence."`
+	Phase    int    `help:"Run this phase alone, from 1 on; 0 = all."`
 }
 
 // errViolated says that a run broke a guarantee, which was printed.
@@ -96,7 +116,7 @@ func (c *common) lab() (*chaos.Lab, error) {
 		return nil, err
 	}
 	if c.Seed == 0 {
-		c.Seed = uint64(time.Now().UnixNano())%1_000_000 + 1
+		c.Seed = clockSeed()
 	}
 	dir := filepath.Join(c.Dir, time.Now().Format("20060102-150405"))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -109,7 +129,7 @@ func (c *common) lab() (*chaos.Lab, error) {
 // end prints results and says whether all is well.
 func (c *common) end(out io.Writer, lab *chaos.Lab, results []*chaos.Result) error {
 	err := lab.Close()
-	_ = os.Remove(lab.Evidence) // stays if something is in it
+	lab.Tidy()
 	if c.Output == "json" {
 		err = errors.Join(err, encode(out, results))
 	} else {
@@ -155,3 +175,45 @@ func (c *runCmd) Run(ctx context.Context, out io.Writer) error {
 	}
 	return c.end(out, lab, results)
 }
+
+func (c *soakCmd) Run(ctx context.Context, out io.Writer) error {
+	if c.Seed == 0 {
+		c.Seed = clockSeed()
+	}
+	s, err := chaos.Draw(c.Seed, chaos.Soak{Faults: c.Faults, PerPhase: c.PerPhase, Gap: c.Gap, Kinds: c.Kinds, NoLoss: c.NoLoss})
+	if err != nil {
+		return err
+	}
+	if c.Draw {
+		return encode(out, s)
+	}
+	return c.soak(ctx, out, s, c.Phase)
+}
+
+func (c *replayCmd) Run(ctx context.Context, out io.Writer) error {
+	s, err := chaos.ReadSchedule(c.Schedule)
+	if err != nil {
+		return err
+	}
+	c.Seed = s.Seed
+	return c.soak(ctx, out, s, c.Phase)
+}
+
+func (c *common) soak(ctx context.Context, out io.Writer, s *chaos.Schedule, phase int) error {
+	lab, err := c.lab()
+	if err != nil {
+		return err
+	}
+	results, err := chaos.RunSchedule(ctx, lab, s, phase)
+	if err != nil {
+		return errors.Join(err, lab.Close())
+	}
+	if c.Output == "table" && phase == 0 {
+		if _, err := fmt.Fprintf(out, "faults: %s\n", s.ByKind()); err != nil {
+			return err
+		}
+	}
+	return c.end(out, lab, results)
+}
+
+func clockSeed() uint64 { return uint64(time.Now().UnixNano())%1_000_000 + 1 }

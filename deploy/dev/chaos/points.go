@@ -1,0 +1,20 @@
+package chaos
+
+// Steps of a coordinator and of a worker at which package failpoint lets it
+// crash, as a run under load comes by them.
+var (
+	coordinatorSteps = []string{"takeover", "activate_flow", "start_cycle", "skip_slots", "dispatched", "decide", "drop_entries", "sweep", "spread",
+		"expire", "retry", "archive_cycle", "delete_cycle", "publish", "confirm", "catalog_put", "election_join", "election_claim", "election_leave",
+		"offer_again", "mend_node", "mend_counts", "rewrite_aof"}
+	workerSteps = []string{"beat_worker", "claim", "heartbeat", "complete", "fail", "release", "handler", "ack"}
+)
+
+var coordinatorPoints, workerPoints = around(coordinatorSteps), around(workerSteps)
+
+// around gives the moments before and after each step.
+func around(steps []string) (out []string) {
+	for _, s := range steps {
+		out = append(out, "before-"+s, "after-"+s)
+	}
+	return out
+}
