@@ -19,6 +19,7 @@ const Chunk = 256
 type Start struct {
 	Plan       *plan.Plan
 	Slot       time.Time // zero for a trigger
+	Since      time.Time // last slot that the caller knows to be accounted; zero when it knows of none
 	TriggerKey string    // idempotency key of a trigger, or ""
 	Occasion   uuid.UUID
 	Overlap    bool // another cycle of the flow may be running
@@ -38,7 +39,7 @@ type Started struct {
 // StartCycle turns a slot or a trigger into a cycle. Slots need the leader's
 // epoch, triggers are guarded by the flow's state alone (epoch 0), so that any
 // replica may start them. Errors: ErrGone, ErrPaused, ErrStale, ErrAccounted
-// (the slot), ErrBusy (a trigger; Cycle then names the running one).
+// (the slot), ErrForgotten (an earlier one), ErrBusy (a trigger; Cycle then names the running one).
 func (l *Ledger) StartCycle(ctx context.Context, epoch ids.Epoch, s Start) (Started, error) {
 	p := s.Plan
 	id := ids.CycleUUID(s.Occasion, p.Revision)
@@ -55,7 +56,7 @@ func (l *Ledger) StartCycle(ctx context.Context, epoch ids.Epoch, s Start) (Star
 	}
 	entries := p.Entries()
 	args := []any{string(p.Flow), id.String(), s.Occasion.String(), slot, s.TriggerKey, p.Revision, len(p.Nodes), overlap,
-		s.MaxActive, p.CycleTimeout.Milliseconds(), p.OnFailure, len(entries)}
+		s.MaxActive, p.CycleTimeout.Milliseconds(), p.OnFailure, len(entries), since(s.Since)}
 	for _, n := range entries[:min(Chunk, len(entries))] {
 		args = append(args, string(n.ID))
 	}
@@ -81,18 +82,27 @@ func (l *Ledger) StartCycle(ctx context.Context, epoch ids.Epoch, s Start) (Star
 		out.Cycle = r.int(1)
 		return out, fmt.Errorf("start %s: %w", p.Flow, ErrBusy)
 	}
-	refusals := map[int64]error{-1: ErrGone, -2: ErrPaused, -3: ErrStale, -4: ErrAccounted}
+	refusals := map[int64]error{-1: ErrGone, -2: ErrPaused, -3: ErrStale, -4: ErrAccounted, -7: ErrForgotten}
 	if refusal := refusals[r.code()]; refusal != nil {
 		return out, fmt.Errorf("start %s: %w", p.Flow, refusal)
 	}
 	return out, unexpected("start_cycle", r)
 }
 
-// SkipSlots accounts count slots from the first to the last as skipped. It may
-// be repeated. Errors: ErrGone, ErrAccounted (a part of them was accounted
+// since is the argument for the last slot that a caller knows of.
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprint(milli(t))
+}
+
+// SkipSlots accounts count slots from the first to the last as skipped; known is
+// the last slot that the caller knows to be accounted, zero for none. It may be
+// repeated. Errors: ErrGone, ErrForgotten, ErrAccounted (a part of them was accounted
 // otherwise: read the flow's last slot and count again).
-func (l *Ledger) SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error {
-	r, err := l.call(ctx, "skip_slots", epoch, string(f), milli(first), milli(last), count, reason, uid.String())
+func (l *Ledger) SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, known, first, last time.Time, count int64, reason string) error {
+	r, err := l.call(ctx, "skip_slots", epoch, string(f), milli(first), milli(last), count, reason, uid.String(), since(known))
 	switch {
 	case err != nil:
 		return err
@@ -100,6 +110,8 @@ func (l *Ledger) SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, u
 		return fmt.Errorf("skip slots of %s: %w", f, ErrGone)
 	case r.code() == -4:
 		return fmt.Errorf("skip slots of %s: %w", f, ErrAccounted)
+	case r.code() == -7:
+		return fmt.Errorf("skip slots of %s: %w", f, ErrForgotten)
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ var (
 	ErrStale = errors.New("another revision of the flow is active")
 	// ErrAccounted: the slot was accounted before.
 	ErrAccounted = errors.New("slot is accounted already")
+	// ErrForgotten: a slot that was accounted before is not any more, because Redis
+	// went back in time; what lies between would be lost.
+	ErrForgotten = errors.New("accounted slots were forgotten")
 	// ErrBusy: a cycle of the flow runs and its overlap policy allows no other.
 	ErrBusy = errors.New("a cycle of the flow is running")
 	// ErrDeleting: the flow is being deleted.

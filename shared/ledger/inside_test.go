@@ -150,7 +150,7 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 			return one(l.StartCycle(ctx, 10, Start{Plan: p, Occasion: uuid.New(), Overlap: true, TriggerKey: "k"}))
 		},
 		"skip_slots": func() error {
-			return l.SkipSlots(ctx, 10, "f", p.UID, time.UnixMilli(1000), time.UnixMilli(1000), 1, "x")
+			return l.SkipSlots(ctx, 10, "f", p.UID, time.Time{}, time.UnixMilli(1000), time.UnixMilli(1000), 1, "x")
 		},
 		"dispatched": func() error { return l.Dispatched(ctx, 10, []Entry{s.readyOfE}) },
 		"hold":       func() error { return l.Hold(ctx, 10, s.readyOfE, "type:x", "no worker") },

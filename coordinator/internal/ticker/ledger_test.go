@@ -104,6 +104,8 @@ func (b *book) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) (l
 		return ledger.Started{Before: true}, nil
 	case !s.Slot.After(a.last):
 		return ledger.Started{}, ledger.ErrAccounted
+	case a.last.Before(s.Since):
+		return ledger.Started{}, ledger.ErrForgotten
 	case a.paused:
 		return ledger.Started{}, ledger.ErrPaused
 	case a.rev != s.Plan.Revision:
@@ -118,7 +120,7 @@ func (b *book) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) (l
 	return ledger.Started{Cycle: 1, At: b.clock()}, nil
 }
 
-func (b *book) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error {
+func (b *book) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, known, first, last time.Time, count int64, reason string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.refuse(epoch); err != nil {
@@ -132,6 +134,8 @@ func (b *book) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid u
 		return nil
 	case !a.last.Before(first):
 		return ledger.ErrAccounted
+	case a.last.Before(known):
+		return ledger.ErrForgotten
 	}
 	a.last = last
 	a.skipped[reason] += count

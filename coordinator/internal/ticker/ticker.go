@@ -6,7 +6,9 @@
 // of each flow when the leadership begins and after every refusal, so a slot that
 // an earlier leader started is met with a refusal and never doubled, and what was
 // missed between two leaders is started or skipped with its reason, by the flow's
-// catch-up policy. A slot that lies ahead of the ledger's clock waits for it: no
+// catch-up policy. Redis may go back in time under a leader and forget slots that
+// it was told of; a call that names the last slot known to be accounted meets a
+// refusal then, and the flow is looked at anew from what Redis still knows. A slot that lies ahead of the ledger's clock waits for it: no
 // machine's clock can pull a flow into the future.
 package ticker
 
@@ -34,7 +36,7 @@ type Ledger interface {
 	Now(ctx context.Context) (time.Time, error)
 	Flow(ctx context.Context, f ids.FlowID) (ledger.FlowState, error)
 	StartCycle(ctx context.Context, epoch ids.Epoch, s ledger.Start) (ledger.Started, error)
-	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error
+	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, known, first, last time.Time, count int64, reason string) error
 }
 
 // Flows is the registry as the ticker uses it.
@@ -269,11 +271,11 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 		return time.Time{}, err
 	}
 	for _, s := range due.Skipped {
-		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, s.From, s.To, s.Count, s.Reason)
+		err := t.cfg.Ledger.SkipSlots(ctx, t.cfg.Epoch, id, f.Record.UID, last, s.From, s.To, s.Count, s.Reason)
 		switch {
 		case errors.Is(err, ledger.ErrGone):
 			return t.missing(id), nil
-		case errors.Is(err, ledger.ErrAccounted):
+		case errors.Is(err, ledger.ErrAccounted), t.forgotten(id, err):
 			t.forget(id)
 			return t.cfg.Now(), nil
 		case err != nil:
@@ -283,6 +285,7 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 			t.cfg.Log.Warn("slots skipped", "flow", id, "count", s.Count, "from", s.From.UTC(), "to", s.To.UTC(), "reason", s.Reason)
 		}
 		t.accounted(id, s.To)
+		last = s.To
 	}
 	if due.Start.IsZero() {
 		if due.Next.IsZero() {
@@ -290,13 +293,13 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 		}
 		return due.Next.Add(ahead), nil
 	}
-	return t.start(ctx, f, due.Start, due.Next)
+	return t.start(ctx, f, last, due.Start, due.Next)
 }
 
-func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Time) (time.Time, error) {
+func (t *Ticker) start(ctx context.Context, f *registry.Flow, last, slot, next time.Time) (time.Time, error) {
 	id := f.Record.Flow
 	out, err := t.cfg.Ledger.StartCycle(ctx, t.cfg.Epoch, ledger.Start{
-		Plan: f.Plan, Slot: slot, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Document.Overlap == schedule.OverlapAllow,
+		Plan: f.Plan, Slot: slot, Since: last, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Document.Overlap == schedule.OverlapAllow,
 	})
 	switch {
 	case err == nil && out.Ahead > 0:
@@ -315,7 +318,7 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Ti
 			}
 		}
 		return next, nil
-	case errors.Is(err, ledger.ErrAccounted):
+	case errors.Is(err, ledger.ErrAccounted), t.forgotten(id, err):
 		t.forget(id)
 		return t.cfg.Now(), nil
 	case errors.Is(err, ledger.ErrPaused), errors.Is(err, ledger.ErrStale), errors.Is(err, ledger.ErrGone):
@@ -324,6 +327,16 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, slot, next time.Ti
 		return t.cfg.Now().Add(100 * time.Millisecond), nil
 	}
 	return time.Time{}, err
+}
+
+// forgotten reports, and tells, that Redis went back behind a slot that was
+// accounted: everything from what it still knows on is due again.
+func (t *Ticker) forgotten(f ids.FlowID, err error) bool {
+	if !errors.Is(err, ledger.ErrForgotten) {
+		return false
+	}
+	t.cfg.Log.Warn("redis forgot slots that were accounted; they are looked at again", "flow", f)
+	return true
 }
 
 // missing tells of a flow that the ledger does not have: it is not installed yet,

@@ -253,6 +253,29 @@ func TestAnOutage(t *testing.T) {
 	})
 }
 
+// TestRedisGoesBack: what it forgot under a leader that knows better is accounted
+// again, and no slot is lost between.
+func TestRedisGoesBack(t *testing.T) {
+	for _, back := range []time.Duration{10 * time.Second, 40 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b, r := newBook(), empty()
+			f := doc(t, "f", 1, time.Now(), every10s)
+			a := install(b, r, f)
+			tk, _ := lead(t, b, r, 1, 0, nil)
+			tk.Look("f")
+			sleep(65 * time.Second)
+			b.set(func() { // as a file does that lost its end
+				for slot := a.last; slot.After(a.last.Add(-back)); slot = slot.Add(-10 * time.Second) {
+					delete(a.started, slot.UTC())
+				}
+				a.last = a.last.Add(-back)
+			})
+			sleep(time.Minute)
+			b.balance(t, f, a, 0)
+		})
+	}
+}
+
 // TestALostFlowIsTold, so that somebody installs it again.
 func TestALostFlowIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

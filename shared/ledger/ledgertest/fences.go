@@ -27,7 +27,7 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 		"takeover":    func(x ids.Epoch) error { _, err := k.Takeover(k.ctx, x); return err },
 		"start_cycle": func(x ids.Epoch) error { _, err := k.StartCycle(k.ctx, x, slot(p, 5000)); return err },
 		"skip_slots": func(x ids.Epoch) error {
-			return k.SkipSlots(k.ctx, x, flow, p.UID, time.UnixMilli(5000), time.UnixMilli(6000), 2, "downtime")
+			return k.SkipSlots(k.ctx, x, flow, p.UID, time.Time{}, time.UnixMilli(5000), time.UnixMilli(6000), 2, "downtime")
 		},
 		"purge_flow":   func(x ids.Epoch) error { _, err := k.PurgeFlow(k.ctx, x, flow, ""); return err },
 		"dispatched":   func(x ids.Epoch) error { return k.Dispatched(k.ctx, x, []ledger.Entry{e}) },

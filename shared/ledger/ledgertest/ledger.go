@@ -57,7 +57,7 @@ type flowReads interface {
 
 type cycleVerbs interface {
 	StartCycle(ctx context.Context, epoch ids.Epoch, s ledger.Start) (ledger.Started, error)
-	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error
+	SkipSlots(ctx context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, known, first, last time.Time, count int64, reason string) error
 	CancelCycle(ctx context.Context, epoch ids.Epoch, f ids.FlowID, n int64, id uuid.UUID, cause string) (string, error)
 }
 

@@ -103,7 +103,7 @@ var starts = []testCase{
 	{"skip slots", func(k *kit) {
 		p := k.activate(build(flow, 1, "a"))
 		skip := func(u uuid.UUID, first, last int64) error {
-			return k.SkipSlots(k.ctx, epoch, flow, u, time.UnixMilli(first), time.UnixMilli(last), (last-first)/1000+1, "downtime")
+			return k.SkipSlots(k.ctx, epoch, flow, u, time.Time{}, time.UnixMilli(first), time.UnixMilli(last), (last-first)/1000+1, "downtime")
 		}
 		k.ok(skip(p.UID, 1000, 5000))
 		k.unchanged(func() {
@@ -115,6 +115,34 @@ var starts = []testCase{
 		})
 		k.equal(k.state().SlotsSkipped, map[string]int64{"downtime": 5})
 		k.wants("slot_skipped", "1000 5000 5 downtime", 1)
+	}},
+	{"slots that Redis forgot", func(k *kit) {
+		p := k.activate(build(flow, 1, "a"))
+		skip := func(known, at int64) error {
+			return k.SkipSlots(k.ctx, epoch, flow, p.UID, time.UnixMilli(known), time.UnixMilli(at), time.UnixMilli(at), 1, "downtime")
+		}
+		since := func(known, at int64) ledger.Start {
+			s := slot(p, at)
+			s.Since, s.Overlap = time.UnixMilli(known), true
+			return s
+		}
+		k.unchanged(func() {
+			k.is(skip(1000, 2000), ledger.ErrForgotten)
+			_, err := k.StartCycle(k.ctx, epoch, since(1000, 2000))
+			k.is(err, ledger.ErrForgotten)
+		})
+		k.equal(k.start(since(0, 1000)).Cycle, int64(1))
+		k.ok(skip(1000, 2000))
+		k.equal(k.start(since(2000, 3000)).Cycle, int64(2))
+		k.unchanged(func() {
+			k.is(skip(4000, 5000), ledger.ErrForgotten)
+			_, err := k.StartCycle(k.ctx, epoch, since(4000, 5000))
+			k.is(err, ledger.ErrForgotten)
+			_, err = k.StartCycle(k.ctx, epoch, since(4000, 2000))
+			k.is(err, ledger.ErrAccounted)
+			k.equal(k.start(since(2000, 3000)).Before, true)
+		})
+		k.equal(k.start(since(2500, 4000)).Cycle, int64(3)) // more is accounted than the caller knows
 	}},
 	{"triggers", func(k *kit) {
 		p := k.activate(build(flow, 1, "a"))
@@ -154,7 +182,7 @@ var starts = []testCase{
 		k.unchanged(func() {
 			_, err := k.StartCycle(k.ctx, epoch, slot(p, 1000))
 			k.is(err, ledger.ErrGone)
-			k.is(k.SkipSlots(k.ctx, epoch, flow, p.UID, time.UnixMilli(1), time.UnixMilli(2), 1, "x"), ledger.ErrGone)
+			k.is(k.SkipSlots(k.ctx, epoch, flow, p.UID, time.Time{}, time.UnixMilli(1), time.UnixMilli(2), 1, "x"), ledger.ErrGone)
 		})
 	}},
 	{"a thousand entry nodes are offered in parts", func(k *kit) {

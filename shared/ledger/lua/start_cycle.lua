@@ -1,10 +1,12 @@
 -- start_cycle: turns a slot or a trigger into a cycle, in one step.
 -- ARGV[3] flow, [4] uuid, [5] occasion, [6] slot (ms, or '' for a trigger), [7] trigger key or '', [8] revision,
 -- ARGV[9] total nodes, [10] overlap (skip | allow), [11] most active cycles, [12] timeout (ms, 0 = none), [13] on_failure,
--- ARGV[14] entry nodes in all, [15..] the first of them (at most 256)
+-- ARGV[14] entry nodes in all, [15] last slot that the caller knows to be accounted (ms, '' = none),
+-- ARGV[16..] the first entry nodes (at most 256)
 -- Reply: {1, cycle, now} started | {2, cycle} was started before | {3, reason} slot skipped, accounted | {0, higher epoch}
 --        {-1} no such flow | {-2} paused | {-3, revision} another revision is active | {-4} slot is accounted already
 --        {-5, ms} slot lies ahead of Redis TIME | {-6, cycle} a trigger meets a running cycle
+--        {-7} the last slot that the caller knows of is not accounted: Redis went back in time
 -- A trigger without a key is known by its uuid.
 local higher = fence()
 if higher then return { 0, higher } end
@@ -24,6 +26,7 @@ if slot ~= '' then
     return { 2, s[7] }
   end
   if s[3] and tonumber(slot) <= tonumber(s[3]) then return { -4 } end
+  if ARGV[15] ~= '' and tonumber(s[3] or '0') < tonumber(ARGV[15]) then return { -7 } end
 else
   local n = redis.call('HGET', flow_key(flow, 'triggers'), trigger)
   if n then return { 2, n } end
@@ -64,9 +67,9 @@ if ARGV[12] ~= '0' then
   post('timer', flow, n, uuid, '', '0')
 end
 jot('cycle_start', flow, n, uuid, '', '0', '', '', (slot ~= '' and slot or 'manual') .. ' ' .. ARGV[8])
-for i = 15, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry') end
-if tonumber(ARGV[14]) > #ARGV - 14 then
-  redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 14))
+for i = 16, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry') end
+if tonumber(ARGV[14]) > #ARGV - 15 then
+  redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 15))
   post('spread', flow, n, uuid, '', '0')
 end
 if slot ~= '' then

@@ -39,6 +39,8 @@ func (l *Ledger) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) 
 		return out, nil
 	case bySlot && mutant.Active != mutant.NoDedupe && l.has(state, "last_slot") && slot <= l.number(state, "last_slot"):
 		return refuse(out, ledger.ErrAccounted)
+	case bySlot && l.forgot(state, s.Since):
+		return refuse(out, ledger.ErrForgotten)
 	case status == "paused":
 		return refuse(out, ledger.ErrPaused)
 	case l.get(state, "revision") != itoa(s.Plan.Revision):
@@ -136,8 +138,13 @@ func (l *Ledger) begun(epoch ids.Epoch, s ledger.Start, u uuid.UUID, trigger str
 	return n
 }
 
+// forgot reports whether the last slot that a caller knows of is not accounted.
+func (l *Ledger) forgot(state string, known time.Time) bool {
+	return !known.IsZero() && l.number(state, "last_slot") < known.UnixMilli()
+}
+
 // SkipSlots accounts count slots from the first to the last as skipped.
-func (l *Ledger) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, first, last time.Time, count int64, reason string) error {
+func (l *Ledger) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid uuid.UUID, known, first, last time.Time, count int64, reason string) error {
 	defer l.begin()()
 	if err := l.fence("skip_slots", epoch); err != nil {
 		return err
@@ -151,6 +158,8 @@ func (l *Ledger) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid
 		return nil
 	case l.has(state, "last_slot") && done >= first.UnixMilli():
 		return fmt.Errorf("skip slots of %s: %w", f, ledger.ErrAccounted)
+	case l.forgot(state, known):
+		return fmt.Errorf("skip slots of %s: %w", f, ledger.ErrForgotten)
 	}
 	l.put(state, "last_slot", itoa(last.UnixMilli()))
 	l.add(state, "slots_skipped:"+reason, count)
