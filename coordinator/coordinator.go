@@ -18,6 +18,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/internal/alert"
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
+	"github.com/tradingflow/weather-station/coordinator/internal/clock"
 	"github.com/tradingflow/weather-station/coordinator/internal/control"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
@@ -130,13 +131,14 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	cache := plans.New(l, flows)
 	health := dependencies(l, queue, flows)
 	m := newMetrics(l)
+	now := clock.New(clock.Config{Ledger: l, Log: log.Named("clock")})
 	ctl := control.New(control.Config{
 		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Election: elector, Transfer: elector.Transfer, Depths: queue,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
 		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Prefix: cfg.Prefix, Lease: cfg.Lease, MaxLost: cfg.MaxLost,
-		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone,
+		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
 		Metrics: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})})
@@ -146,7 +148,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	log.Info("coordinator starts", "api", cfg.Advertise)
 	defer log.Info("coordinator stopped")
 	return process.NewGroup(log,
-		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}},
+		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}, {Name: "clock", Run: now.Run}},
 		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "warm", Run: func(ctx context.Context) error {
 			return warm(ctx, flows, queue, cfg.Prefix)
 		}}, {Name: "api", Run: func(ctx context.Context) error {

@@ -17,6 +17,9 @@ type Clock struct {
 // Now is the ledger's time of the reading.
 func (c Clock) Now() time.Time { return c.Redis.Add(c.Add) }
 
+// Plus is the reading with another correction: d more of it.
+func (c Clock) Plus(d time.Duration) Clock { return Clock{Redis: c.Redis, Add: c.Add + d} }
+
 // Now returns the ledger's time.
 func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
 	c, err := l.ReadClock(ctx)

@@ -64,11 +64,29 @@ func (r *reign) know(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	if err := r.seen(ctx, states); err != nil {
+		return
+	}
 	for _, f := range flows {
 		if s, known := states[f.Record.Flow]; known && s.UID == f.Record.UID && s.Revision == f.Record.Revision {
 			r.ticker.Know(f.Record.Flow, s.LastSlot)
 		}
 	}
+}
+
+// seen looks whether the ledger's clock went back while nobody ran: then it has
+// accounted slots that are yet to come.
+func (r *reign) seen(ctx context.Context, states map[ids.FlowID]ledger.FlowState) error {
+	var newest time.Time
+	for _, s := range states {
+		if s.LastSlot.After(newest) {
+			newest = s.LastSlot
+		}
+	}
+	if !newest.After(r.Clock.Estimate()) {
+		return nil
+	}
+	return r.Clock.Seen(ctx, newest)
 }
 
 // paused reports whether a flow is held.
@@ -113,6 +131,9 @@ func (r *reign) all(ctx context.Context) []ids.FlowID {
 		found, later, err := r.mirror.All(ctx)
 		if err == nil {
 			err = r.countActive(ctx, found)
+		}
+		if err == nil {
+			err = r.seen(ctx, found)
 		}
 		if err == nil {
 			for f, s := range found {

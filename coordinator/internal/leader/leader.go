@@ -33,6 +33,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/internal/advance"
 	"github.com/tradingflow/weather-station/coordinator/internal/alert"
+	"github.com/tradingflow/weather-station/coordinator/internal/clock"
 	"github.com/tradingflow/weather-station/coordinator/internal/dispatch"
 	"github.com/tradingflow/weather-station/coordinator/internal/fleet"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
@@ -70,6 +71,9 @@ type Config struct {
 	Metrics  Metrics
 	// WorkerGone proves that a worker's process is gone.
 	WorkerGone func(ctx context.Context, w ledger.Worker) bool
+	// Clock is the coordinator's view of the ledger's clock; nil means one that
+	// remembers nothing from before the epoch.
+	Clock *clock.Keeper
 }
 
 // Metrics counts what a leader does; nil functions are not called.
@@ -93,6 +97,15 @@ func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) 
 	}
 	log.Info("leading")
 	defer log.Info("leading no more")
+	if cfg.Clock == nil {
+		cfg.Clock = clock.New(clock.Config{Ledger: cfg.Ledger, Log: log})
+	}
+	defer cfg.Clock.Lead(epoch)()
+	// A jump since the last leader looked is made good before anything is due. An
+	// error is met again by whoever asks next.
+	if _, err := cfg.Clock.Now(ctx); ledger.Fenced(err) {
+		return err
+	}
 	l := build(cfg, epoch, trusted, log)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range l.loops() {
@@ -155,20 +168,21 @@ type reign struct {
 }
 
 func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *reign {
+	timed := timed{cfg.Ledger, cfg.Clock}
 	r := &reign{Config: cfg, epoch: epoch, trusted: trusted, log: log, changes: cfg.Registry.Subscribe()}
 	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
 	r.slow = r.reader.Route(advance.SlowKinds()...)
-	r.fleet = fleet.New(cfg.Ledger, r.paused, func() { r.audit.Hurry() }, log)
+	r.fleet = fleet.New(timed, r.paused, func() { r.audit.Hurry() }, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
-	r.timers = reconcile.NewTimers(cfg.Ledger, epoch, log)
-	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
+	r.timers = reconcile.NewTimers(timed, epoch, log)
+	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: timed, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
 		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }})
-	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
+	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: timed, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
 		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
-	r.ticker = ticker.New(ticker.Config{Ledger: cfg.Ledger, Flows: cfg.Registry, Epoch: epoch, Log: log, Started: r.started, Blocked: r.blocked, Missing: cfg.Registry.Refresh, Late: cfg.Metrics.Late})
+	r.ticker = ticker.New(ticker.Config{Ledger: timed, Flows: cfg.Registry, Epoch: epoch, Log: log, Now: cfg.Clock.Estimate, Started: r.started, Blocked: r.blocked, Missing: cfg.Registry.Refresh, Late: cfg.Metrics.Late})
 	return r
 }
 

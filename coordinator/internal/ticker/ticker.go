@@ -8,8 +8,9 @@
 // missed between two leaders is started or skipped with its reason, by the flow's
 // catch-up policy. Redis may go back in time under a leader and forget slots that
 // it was told of; a call that names the last slot known to be accounted meets a
-// refusal then, and the flow is looked at anew from what Redis still knows. A slot that lies ahead of the ledger's clock waits for it: no
-// machine's clock can pull a flow into the future.
+// refusal then, and the flow is looked at anew from what Redis still knows. What is
+// due is told by an estimate of the ledger's clock, and a slot that lies ahead of that
+// clock waits for it: this machine's own plays no part.
 package ticker
 
 import (
@@ -55,7 +56,7 @@ type Config struct {
 	Blocked  func() string                        // why no cycle may start now; "" = they may; may be nil
 	Missing  func(f ids.FlowID)                   // the ledger has lost this flow; may be nil
 	Late     func(d time.Duration)                // lateness of each started slot; may be nil
-	Now      func() time.Time                     // nil = time.Now
+	Now      func() time.Time                     // the ledger's clock, near enough; nil = time.Now
 }
 
 // Ticker is made anew for each leadership.
@@ -204,13 +205,13 @@ func (t *Ticker) pop() (f ids.FlowID, sleep time.Duration, due bool) {
 // glance is how often the clock is looked at while nothing is due.
 const glance = 5 * time.Second
 
-// stepped looks at every flow anew when this machine's clock was set: what the
-// heap holds was said by the old one. The caller holds the lock.
+// stepped looks at every flow anew when the clock was set: what the heap holds was
+// said by the old one. The caller holds the lock.
 func (t *Ticker) stepped(now time.Time) {
 	wall, mono := now.Round(0), time.Now()
 	step := wall.Sub(t.wall) - mono.Sub(t.mono)
 	if !t.wall.IsZero() && (step > time.Second || step < -time.Second) {
-		t.cfg.Log.Warn("this machine's clock was set", "by", step.Round(time.Millisecond))
+		t.cfg.Log.Warn("the clock that slots go by was set", "by", step.Round(time.Millisecond))
 		for _, it := range t.heap {
 			it.at = now // all alike: still a heap
 		}

@@ -10,5 +10,7 @@ if not tonumber(found) then found = '0' end
 if found == ARGV[4] then return { 2 } end
 if found ~= ARGV[3] then return { -1, found } end
 redis.call('SET', P .. ':clock', ARGV[4])
-jot('clock_set', '', '0', '', '', '0', '', '', ARGV[3] .. ' ' .. ARGV[4])
+if math.abs(tonumber(ARGV[4]) - tonumber(ARGV[3])) > 200 then -- not every small step back to Redis's own clock
+  jot('clock_set', '', '0', '', '', '0', '', '', ARGV[3] .. ' ' .. ARGV[4])
+end
 return { 1 }
