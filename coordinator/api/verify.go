@@ -1,6 +1,6 @@
 package api
 
-// Proof is what GET /verify found in the journal.
+// Proof is what GET /verify found in the journal and the ledger's state.
 type Proof struct {
 	Clean      bool             `json:"clean" doc:"No record breaks a rule"`
 	Records    int64            `json:"records" doc:"Records of the journal that were read"`
@@ -13,15 +13,34 @@ type Proof struct {
 	Unplanned  int64            `json:"unplanned" doc:"Cycles whose plan is not kept any more: checked in part"`
 	Repairs    int64            `json:"repairs" doc:"What the leader's audit put back; 0 while Redis loses nothing"`
 	Restored   int64            `json:"restored" doc:"Claims that a heartbeat brought back after Redis had lost them"`
+	Trimmed    int64            `json:"trimmed" doc:"Records that the journal's cap has dropped so far, where the server tells"`
+	Flows      int64            `json:"flows" doc:"Flows whose state was compared with the journal"`
+	Compared   int64            `json:"compared" doc:"Cycles whose counters and node records were compared with it"`
+	Nodes      int64            `json:"nodes" doc:"Node records that were"`
+	Moving     int64            `json:"moving" doc:"Flows and cycles that moved whenever they were looked at, and were not compared"`
+	Slots      []SlotCount      `json:"slots" nullable:"false" doc:"What became of the slots of each flow, as far as the range reaches"`
 	Broken     int64            `json:"broken" doc:"Violations in all"`
 	Violations []Violation      `json:"violations" nullable:"false" doc:"The first 1000 of them"`
 	TookMS     int64            `json:"took_ms"`
 }
 
-// Violation is a record of the journal that breaks a rule.
+// SlotCount tells what became of a flow's slots on its present schedule:
+// due = started + skipped + pending.
+type SlotCount struct {
+	FlowID  string           `json:"flow_id"`
+	First   Time             `json:"first" doc:"The first slot that the range accounts"`
+	Last    Time             `json:"last" doc:"Up to when slots are counted"`
+	Due     int64            `json:"due"`
+	Started int64            `json:"started"`
+	Skipped map[string]int64 `json:"skipped" nullable:"false" doc:"By reason"`
+	Pending int64            `json:"pending" doc:"Due and not accounted yet"`
+}
+
+// Violation is a record of the journal, or a key of the ledger, that breaks a rule.
 type Violation struct {
 	Rule    string `json:"rule"`
-	Record  string `json:"record" doc:"Id in the journal"`
+	Record  string `json:"record,omitempty" doc:"Id in the journal"`
+	Key     string `json:"key,omitempty" doc:"Key of the ledger, without its prefix, where the state breaks a rule"`
 	At      Time   `json:"at,omitzero"`
 	FlowID  string `json:"flow_id,omitempty"`
 	Cycle   int64  `json:"cycle,omitzero"`

@@ -26,11 +26,14 @@ const (
 	Holds    = "holds"
 	Epochs   = "epochs"
 	Ends     = "ends"
+	Journal  = "journal"
+	Counters = "counters"
+	State    = "state"
 )
 
 // Rules lists every rule in the order they are reported.
 func Rules() []string {
-	return []string{Slots, Inputs, Offers, Claims, Attempts, Outcomes, Once, Holds, Epochs, Ends}
+	return []string{Slots, Inputs, Offers, Claims, Attempts, Outcomes, Once, Holds, Epochs, Ends, Journal, Counters, State}
 }
 
 // ErrTrimmed says that the journal lost records at its beginning faster than
@@ -44,9 +47,17 @@ type Source interface {
 	Journal(ctx context.Context, after string, count int64) ([]ledger.Record, error)
 	// Plan returns a revision's plan, or nil when it is not kept any more.
 	Plan(ctx context.Context, f ids.FlowID, revision int64) (*plan.Plan, error)
-	// Grid returns where a periodic flow's present grid begins and how far its
-	// slots lie apart; false for any other flow.
-	Grid(f ids.FlowID) (anchor time.Time, interval time.Duration, ok bool)
+	// Grid returns where a flow's present slots lie; false for one without any.
+	Grid(f ids.FlowID) (Grid, bool)
+}
+
+// Grid is where a flow's slots lie: from the anchor on, an interval apart, or by
+// Next.
+type Grid struct {
+	Anchor   time.Time
+	Interval time.Duration
+	Next     func(after time.Time) time.Time // the first slot later than an instant, zero = none; nil = by Interval
+	Name     string                          // tells two schedules with a Next apart
 }
 
 // Range bounds an audit. Zero values leave a side open.
@@ -58,7 +69,8 @@ type Range struct {
 // Violation is a record that breaks a rule.
 type Violation struct {
 	Rule    string     `json:"rule"`
-	Record  string     `json:"record"` // id in the journal
+	Record  string     `json:"record,omitempty"` // id in the journal
+	Key     string     `json:"key,omitempty"`    // of the ledger, without its prefix, where the state breaks a rule
 	At      time.Time  `json:"at"`
 	Flow    ids.FlowID `json:"flow_id,omitempty"`
 	Cycle   int64      `json:"cycle,omitempty"`
@@ -82,9 +94,26 @@ type Proof struct {
 	Unplanned  int64            `json:"unplanned"` // their plan is not kept any more: checked in part
 	Repairs    int64            `json:"repairs"`   // what the leader's audit put back; 0 while Redis loses nothing
 	Restored   int64            `json:"restored"`  // claims that a heartbeat brought back after Redis had lost them
+	Removed    int64            `json:"trimmed"`   // records that the journal's cap has dropped, where the server tells
+	Flows      int64            `json:"flows"`     // whose state was compared with the journal
+	Compared   int64            `json:"compared"`  // cycles whose counters and nodes were
+	Nodes      int64            `json:"nodes"`     // node records that were
+	Moving     int64            `json:"moving"`    // flows and cycles that moved whenever they were looked at: not compared
+	Slots      []SlotCount      `json:"slots"`     // by flow, for those with a grid
 	Broken     int64            `json:"broken"`    // violations in all
 	Violations []Violation      `json:"violations"`
 	Took       time.Duration    `json:"took"`
+}
+
+// SlotCount tells what became of a flow's slots from First to Last on its present
+// grid: Due = Started + Skipped + Pending.
+type SlotCount struct {
+	Flow        ids.FlowID       `json:"flow_id"`
+	First, Last time.Time        `json:"-"`
+	Due         int64            `json:"due"`
+	Started     int64            `json:"started"`
+	Skipped     map[string]int64 `json:"skipped"` // by reason
+	Pending     int64            `json:"pending"` // due and not accounted yet
 }
 
 const (
@@ -92,16 +121,25 @@ const (
 	tries = 3    // readings begun again when the journal is trimmed meanwhile
 )
 
-// Run audits a range of the journal. It fails with the errors of src, or with
-// ErrTrimmed.
-func Run(ctx context.Context, src Source, r Range) (Proof, error) {
+// Run audits a range of the journal and, when its end is open, the state that the
+// ledger holds now. books may be nil: then only the journal is looked at. It fails
+// with the errors of what it reads, or with ErrTrimmed.
+func Run(ctx context.Context, src Source, books Books, r Range) (Proof, error) {
 	began := time.Now()
 	for range tries {
-		p, whole, err := pass(ctx, src, r)
+		c := newChecker(ctx, src, r)
+		whole, err := c.readOn()
+		if err == nil && whole && books != nil {
+			err = c.compare(books)
+		}
+		if errors.Is(err, ErrTrimmed) {
+			continue
+		}
 		if err != nil {
 			return Proof{}, err
 		}
 		if whole {
+			p := c.finish()
 			p.Took = time.Since(began)
 			return p, nil
 		}
@@ -109,36 +147,34 @@ func Run(ctx context.Context, src Source, r Range) (Proof, error) {
 	return Proof{}, ErrTrimmed
 }
 
-// pass reads the journal once. It is not whole when records were trimmed that
-// had not been read.
-func pass(ctx context.Context, src Source, r Range) (p Proof, whole bool, err error) {
-	c := newChecker(ctx, src, r)
-	after := ""
-	if ms := r.From.UnixMilli(); !r.From.IsZero() && ms > 0 {
-		after = fmt.Sprintf("%d-0", ms-1)
+// readOn reads the journal to its end, from where it was left. It is not whole
+// when records were trimmed that had not been read.
+func (c *checker) readOn() (whole bool, err error) {
+	if ms := c.bounds.From.UnixMilli(); c.after == "" && !c.bounds.From.IsZero() && ms > 0 {
+		c.after = fmt.Sprintf("%d-0", ms-1)
 	}
-	for first := true; ; first = false {
-		records, err := src.Journal(ctx, after, page)
+	for first := c.proof.Records == 0; ; first = false {
+		records, err := c.src.Journal(c.ctx, c.after, page)
 		if err != nil {
-			return Proof{}, false, fmt.Errorf("audit: %w", err)
+			return false, fmt.Errorf("audit: %w", err)
 		}
-		if !first {
-			oldest, err := src.Journal(ctx, "", 1)
+		if !first && len(records) > 0 {
+			oldest, err := c.src.Journal(c.ctx, "", 1)
 			if err != nil {
-				return Proof{}, false, fmt.Errorf("audit: %w", err)
+				return false, fmt.Errorf("audit: %w", err)
 			}
-			if len(oldest) == 0 || compareIDs(oldest[0].ID, after) > 0 {
-				return Proof{}, false, nil
+			if len(oldest) == 0 || compareIDs(oldest[0].ID, c.after) > 0 {
+				return false, nil
 			}
 		}
 		for _, rec := range records {
-			after = rec.ID
+			c.after = rec.ID
 			if err := c.take(rec); err != nil {
-				return Proof{}, false, err
+				return false, err
 			}
 		}
 		if len(records) < page {
-			return c.finish(), true, nil
+			return true, nil
 		}
 	}
 }

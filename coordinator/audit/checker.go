@@ -3,6 +3,9 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,20 +29,33 @@ type checker struct {
 	bounds Range
 	proof  Proof
 	found  []finding
+	after  string // the last record that was read
+	last   time.Time
 	epoch  ids.Epoch
+	usurps ledger.Record // the first of the highest epoch, while that has not taken over
+	clock  clock
+	now    int64 // the ledger's time at the end, ms
 	flows  map[ids.FlowID]*flow
 	cycles map[uuid.UUID]*cycle
 	ended  ended
 	plans  map[revision]*plan.Plan // nil = not kept
 	full   *cycle                  // every node is counted: its end has to be the next record
+	moved  map[item]bool           // what records of late name; nil = nobody asks
 }
 
 // flow is what is known of one flow.
 type flow struct {
-	status string // active, paused, deleting; "" = not known
-	slot   int64  // last one accounted, ms
-	began  bool   // slot is known
-	grid   *grid
+	status   string // active, paused, deleting; "" = not known
+	revision int64  // the active one, 0 = not known
+	slot     int64  // last one accounted, ms
+	began    bool   // slot is known
+	grid     *grid
+	// whole is set when the journal has everything of the flow; seen counts what it
+	// has: slots that started, slots skipped by reason, cycles ended by status.
+	whole   bool
+	started int64
+	skipped map[string]int64
+	ended   map[string]int64
 	// first is the lowest number of a cycle that started in the range, 0 = none
 	// did: from it on every start has been seen. last is the newest one's.
 	first, last int64
@@ -68,6 +84,10 @@ type revision struct {
 	n    int64
 }
 
+// settled is how long a leader may write before it takes over: Redis may have
+// lost its takeover, and it learns of the restart a moment later.
+const settled = 30 * time.Second
+
 // maxPlans bounds the plans kept; beyond it they are read again.
 const maxPlans = 4096
 
@@ -84,7 +104,15 @@ func (c *checker) finish() Proof {
 	if c.full != nil {
 		c.full.stuck = true
 	}
+	c.clock.learn(c, 0)
+	if c.usurps.ID != "" && c.last.Sub(c.usurps.At) > settled { // else its takeover may yet come
+		c.usurped()
+	}
+	if c.now == 0 && !c.last.IsZero() {
+		c.now = c.last.UnixMilli()
+	}
 	for id, f := range c.flows {
+		c.account(id, f)
 		if f.doubtful[byGrid] > 0 && f.grid.changed(c.src, id) {
 			c.retract(id, byGrid)
 		}
@@ -108,7 +136,7 @@ func (c *checker) finish() Proof {
 func (c *checker) flow(id ids.FlowID) *flow {
 	f := c.flows[id]
 	if f == nil {
-		f = &flow{doubtful: map[doubt]int64{}}
+		f = &flow{doubtful: map[doubt]int64{}, skipped: map[string]int64{}, ended: map[string]int64{}}
 		c.flows[id] = f
 	}
 	return f
@@ -147,8 +175,14 @@ func (c *checker) record(r ledger.Record) error {
 		c.proof.First = r.ID
 	}
 	c.proof.Records++
-	c.proof.Last = r.ID
+	c.proof.Last, c.last = r.ID, r.At
 	c.epochs(r)
+	if c.moved != nil {
+		if r.Node == "" {
+			c.moved[item{flow: r.Flow}] = true
+		}
+		c.moved[item{r.Flow, r.UUID}] = true
+	}
 	if x := c.full; x != nil {
 		c.full = nil
 		if r.Op != "cycle_end" || r.UUID != x.uuid {
@@ -164,8 +198,10 @@ func (c *checker) record(r ledger.Record) error {
 		return c.started(r)
 	case "cycle_cancel", "cycle_end", "cycle_removed":
 		c.cycleChanged(r)
-	case "dispatch", "lost":
+	case "dispatch", "dropped", "lost", "refused":
 		c.late(r)
+	case "clock_set":
+		c.clock.set(c, r)
 	case "repair":
 		c.proof.Repairs++
 		if r.UUID == uuid.Nil {
@@ -190,19 +226,61 @@ func (c *checker) epochs(r ledger.Record) {
 		return
 	}
 	c.proof.Checked[Epochs]++
-	if r.Op == "fenced" { // the epoch that was refused
+	if r.Op == "fenced" {
+		c.fenced(r)
 		return
 	}
-	if r.Epoch < c.epoch {
+	switch {
+	case r.Epoch < c.epoch:
 		c.breaks(Epochs, r, "%s carries epoch %d after epoch %d was seen", r.Op, r.Epoch, c.epoch)
+		return
+	case r.Op == "takeover":
+		if r.Epoch > c.epoch {
+			c.usurped()
+		}
+		c.usurps = ledger.Record{} // Redis may have lost the first one
+	case r.Epoch > c.epoch && c.epoch != 0:
+		c.usurped()
+		c.usurps = r
 	}
-	c.epoch = max(c.epoch, r.Epoch)
+	c.epoch = r.Epoch
+}
+
+// usurped reports a leader that wrote and never took over.
+func (c *checker) usurped() {
+	if r := c.usurps; r.ID != "" {
+		c.breaks(Epochs, r, "%s carries epoch %d, which never took over", r.Op, r.Epoch)
+		c.usurps = ledger.Record{}
+	}
+}
+
+// fenced follows a refusal by epoch: "higher verb". From it on the higher one is
+// what the ledger knows.
+func (c *checker) fenced(r ledger.Record) {
+	text, _, _ := strings.Cut(r.Detail, " ")
+	n, err := strconv.ParseInt(text, 10, 64)
+	higher := ids.Epoch(n)
+	switch {
+	case err != nil:
+		c.breaks(Epochs, r, "detail %q can't be read: want the higher epoch, the verb", r.Detail)
+	case higher <= r.Epoch:
+		c.breaks(Epochs, r, "epoch %d is refused by epoch %d, which is no higher", r.Epoch, higher)
+	case higher < c.epoch:
+		c.breaks(Epochs, r, "epoch %d is refused by epoch %d after epoch %d was seen", r.Epoch, higher, c.epoch)
+	case higher > c.epoch && c.epoch != 0:
+		c.usurped()
+		c.usurps = r
+		c.usurps.Epoch = higher
+		fallthrough
+	default:
+		c.epoch = higher
+	}
 }
 
 // leaderOnly names the records that no one but a leader may cause.
 func leaderOnly(r ledger.Record) bool {
 	switch r.Op {
-	case "takeover", "dispatch", "expire", "slot_skipped", "repair", "cycle_removed", "flow_purged":
+	case "takeover", "dispatch", "expire", "slot_skipped", "repair", "cycle_removed", "flow_purged", "clock_set", "dropped", "fenced":
 		return true
 	case "cycle_start":
 		return !manual(r)
@@ -230,12 +308,29 @@ func (c *checker) flowChanged(r ledger.Record) {
 		return
 	case f.status == deleting:
 		c.breaks(Holds, r, "%s while the flow is being deleted", r.Op)
+	case r.Op == "flow_activated":
+		c.activated(r, f)
 	case next != "" && next == f.status:
 		c.breaks(Holds, r, "%s while it was %s already", r.Op, f.status)
 	}
 	if next != "" {
 		f.status = next
 	}
+}
+
+// activated follows a new revision. The first of all begins the flow.
+func (c *checker) activated(r ledger.Record, f *flow) {
+	n, err := strconv.ParseInt(r.Detail, 10, 64)
+	switch {
+	case err != nil || n < 1:
+		c.breaks(Holds, r, "detail %q can't be read: want the revision", r.Detail)
+		return
+	case n < f.revision:
+		c.breaks(Holds, r, "revision %d is activated after revision %d was", n, f.revision)
+	case n == 1 && f.revision == 0 && f.first == 0 && !f.began:
+		f.first, f.whole = 1, true
+	}
+	f.revision = max(f.revision, n)
 }
 
 // purged forgets a removed flow; one made again under the same id is another.
@@ -248,8 +343,11 @@ func (c *checker) purged(r ledger.Record, f *flow) {
 	}
 	c.disown(r.Flow)
 	f.status, f.began, f.first, f.last, f.forgotten = "", false, 1, 0, 0
+	f.whole, f.revision, f.started = true, 0, 0
+	clear(f.skipped)
+	clear(f.ended)
 	if f.grid != nil {
-		f.grid.entered = false
+		f.grid.leave()
 	}
 }
 

@@ -20,12 +20,21 @@ type cycle struct {
 	plan      *plan.Plan // nil = not known
 	nodes     map[ids.NodeID]*node
 	counted   int
+	by        map[string]int64 // counted, by outcome
+	slot      int64            // ms; 0 = by hand
+	revision  int64
+	end       string         // its final status, "" = it runs
+	slim      bool           // its nodes are remembered no more
 	bad       bool           // a node failed or is unknown
 	cancelled string         // cause of an early end
 	over      map[int]string // components that take no more claims: stopped | failed
 	last      ledger.Record  // the one that counted the last node
 	stuck     bool           // something else came between that one and the end
 	repaired  bool           // and the leader's audit put something back
+}
+
+func newCycle(r ledger.Record) *cycle {
+	return &cycle{flow: r.Flow, number: r.Cycle, uuid: r.UUID, nodes: map[ids.NodeID]*node{}, over: map[int]string{}, by: map[string]int64{}}
 }
 
 // manual reports whether a cycle_start is of a trigger, not of a slot.
@@ -49,7 +58,7 @@ func (c *checker) started(r ledger.Record) error {
 		f.first = r.Cycle
 	}
 	f.last = r.Cycle
-	x := &cycle{flow: r.Flow, number: r.Cycle, uuid: r.UUID, nodes: map[ids.NodeID]*node{}, over: map[int]string{}}
+	x := newCycle(r)
 	c.cycles[r.UUID] = x
 	c.ended.drop(r.UUID)
 	what, rev, _ := strings.Cut(r.Detail, " ")
@@ -61,10 +70,14 @@ func (c *checker) started(r ledger.Record) error {
 		return nil
 	}
 	if slotErr == nil {
-		if slot > r.At.UnixMilli() {
-			c.breaks(Slots, r, "slot %s starts ahead of its time", instant(slot))
-		}
-		c.slot(r, slot, slot, 1)
+		c.clock.reached(c, Slots, r, slot, "slot %s starts ahead of its time", instant(slot))
+		x.slot = slot
+		f.started++
+		c.slot(r, slot, slot, 1, "")
+	}
+	x.revision = number
+	if f.revision != 0 && number != f.revision {
+		c.breaks(Holds, r, "a cycle of revision %d starts while revision %d is active", number, f.revision)
 	}
 	if x.plan, err = c.plan(r.Flow, number); err != nil {
 		return err
@@ -91,7 +104,8 @@ func (c *checker) cycle(r ledger.Record) *cycle {
 	if r.Cycle <= f.forgotten {
 		return nil
 	}
-	x := &cycle{flow: r.Flow, number: r.Cycle, uuid: r.UUID, partial: true, nodes: map[ids.NodeID]*node{}, over: map[int]string{}}
+	x := newCycle(r)
+	x.partial = true
 	c.cycles[r.UUID] = x
 	c.proof.Partial++
 	if f.first != 0 && r.Cycle >= f.first {
@@ -119,8 +133,10 @@ func (c *checker) cycleChanged(r ledger.Record) {
 		return
 	}
 	c.end(x, r)
+	x.end = r.Detail
+	c.flow(r.Flow).ended[r.Detail]++
 	delete(c.cycles, r.UUID)
-	c.ended.add(r, c.flow)
+	c.ended.add(x, c.flow)
 }
 
 func (c *checker) end(x *cycle, r ledger.Record) {
@@ -171,41 +187,67 @@ func (c *checker) removed(r ledger.Record) {
 	c.ended.drop(r.UUID) // the same trigger may start it anew
 }
 
-// maxEnded is how many ended cycles are remembered, so that what comes after the
-// end is noticed.
-const maxEnded = 100_000
+const (
+	// maxEnded is how many ended cycles are remembered, so that what comes after the
+	// end is noticed.
+	maxEnded = 100_000
+	// maxNodes is how many of their nodes are, to be compared with the ledger's.
+	maxNodes = 500_000
+)
 
 // ended remembers the last cycles that ended.
 type ended struct {
 	keep  int
-	known map[uuid.UUID]int64 // the cycle's number: a trigger asked again has the same uuid
-	queue []past              // oldest first
+	nodes int
+	known map[uuid.UUID]*cycle // a trigger asked again has the same uuid
+	flows map[ids.FlowID]map[uuid.UUID]*cycle
+	queue []*cycle // oldest first
+	whole []*cycle // those of the queue that are not slim
 }
 
-type past struct {
-	uuid   uuid.UUID
-	flow   ids.FlowID
-	number int64
+func newEnded() ended {
+	return ended{keep: maxEnded, known: map[uuid.UUID]*cycle{}, flows: map[ids.FlowID]map[uuid.UUID]*cycle{}}
 }
 
-func newEnded() ended { return ended{keep: maxEnded, known: map[uuid.UUID]int64{}} }
-
-func (e *ended) has(id uuid.UUID) bool { _, ok := e.known[id]; return ok }
+func (e *ended) has(id uuid.UUID) bool          { _, ok := e.known[id]; return ok }
+func (e *ended) get(id uuid.UUID) *cycle        { return e.known[id] }
+func (e *ended) is(id uuid.UUID, x *cycle) bool { return e.known[id] == x }
 
 // drop forgets a cycle that was removed; its place in the queue runs out.
-func (e *ended) drop(id uuid.UUID) { delete(e.known, id) }
+func (e *ended) drop(id uuid.UUID) {
+	if x := e.known[id]; x != nil {
+		e.thin(x)
+		delete(e.known, id)
+		delete(e.flows[x.flow], id)
+	}
+}
+
+func (e *ended) thin(x *cycle) {
+	if !x.slim {
+		e.nodes -= len(x.nodes)
+		x.nodes, x.plan, x.over, x.slim = nil, nil, nil, true
+	}
+}
 
 // add remembers a cycle and forgets the oldest, which it tells to its flow.
-func (e *ended) add(r ledger.Record, flow func(ids.FlowID) *flow) {
-	e.known[r.UUID] = r.Cycle
-	e.queue = append(e.queue, past{r.UUID, r.Flow, r.Cycle})
+func (e *ended) add(x *cycle, flow func(ids.FlowID) *flow) {
+	e.known[x.uuid] = x
+	if e.flows[x.flow] == nil {
+		e.flows[x.flow] = map[uuid.UUID]*cycle{}
+	}
+	e.flows[x.flow][x.uuid] = x
+	e.queue = append(e.queue, x)
+	e.whole = append(e.whole, x)
+	for e.nodes += len(x.nodes); e.nodes > maxNodes; e.whole = e.whole[1:] {
+		e.thin(e.whole[0])
+	}
 	if len(e.queue) <= e.keep {
 		return
 	}
 	old := e.queue[0]
 	e.queue = e.queue[1:]
-	if n, ok := e.known[old.uuid]; ok && n == old.number {
-		delete(e.known, old.uuid)
+	if e.is(old.uuid, old) {
+		e.drop(old.uuid)
 		f := flow(old.flow)
 		f.forgotten = max(f.forgotten, old.number)
 	}

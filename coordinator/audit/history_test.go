@@ -521,7 +521,13 @@ func (h *history) noise(f *hFlow) {
 		}
 	case 3:
 		if c, p, n := h.among(f, ready, open...); c != nil {
-			h.jot("held", c, nil, p.ID, n.attempt, h.epoch, "", "no_worker")
+			blocker := "no_worker"
+			if i := slices.Index(c.posted, offerEntry{p.ID, n.attempt}); i >= 0 {
+				c.posted = slices.Delete(c.posted, i, i+1)
+			} else {
+				blocker += ", again"
+			}
+			h.jot("held", c, nil, p.ID, n.attempt, h.epoch, "", blocker)
 			if h.one(2) {
 				h.ready(c, p.ID, n.attempt, h.epoch, "released")
 			}
@@ -650,7 +656,7 @@ func (s *source) Plan(_ context.Context, f ids.FlowID, n int64) (*plan.Plan, err
 	return s.plans[revision{f, n}], nil
 }
 
-func (s *source) Grid(f ids.FlowID) (time.Time, time.Duration, bool) {
+func (s *source) Grid(f ids.FlowID) (Grid, bool) {
 	g, ok := s.grids[f]
-	return time.UnixMilli(g[0]), time.Duration(g[1]) * time.Millisecond, ok
+	return Grid{Anchor: time.UnixMilli(g[0]), Interval: time.Duration(g[1]) * time.Millisecond}, ok
 }

@@ -36,7 +36,7 @@ type node struct {
 	// tokens, and the first that was one too many.
 	starts int
 	tokens []string
-	second ledger.Record
+	second *ledger.Record
 }
 
 func (x *cycle) node(id ids.NodeID) *node {
@@ -67,6 +67,15 @@ func (n *node) offer(attempt int) {
 	if attempt >= 1 && attempt <= len(n.offers) {
 		n.offers[attempt-1]++
 	}
+}
+
+// answer notes that an offer of an attempt was dispatched, held or dropped.
+func (n *node) answer(attempt int) bool {
+	if attempt < 1 || attempt > len(n.offers) || n.offers[attempt-1] == 0 {
+		return false
+	}
+	n.offers[attempt-1]--
+	return true
 }
 
 // at reports whether a record may name this attempt of a node in this state.
@@ -102,6 +111,9 @@ func (c *checker) node(x *cycle, r ledger.Record) {
 		if !n.at(ready, r.N) {
 			c.breaks(Offers, r, "attempt %d is %s, the node is %s with attempt %d", r.N, r.Op, n.state, n.attempt)
 		}
+		if r.Op == "held" && r.Epoch != 0 && !strings.HasSuffix(r.Detail, ", again") { // by the leader, with the entry
+			n.answer(r.N)
+		}
 	case "claim":
 		c.claimed(x, n, r)
 	case "suspect":
@@ -134,9 +146,7 @@ func (c *checker) ready(x *cycle, n *node, r ledger.Record) {
 			n.unstarted()
 		}
 	case retrying:
-		if early := n.due - r.At.UnixMilli(); early > 0 {
-			c.breaks(Attempts, r, "the retry comes %d ms before it is due", early)
-		}
+		c.clock.reached(c, Attempts, r, n.due, "the retry comes before it is due at %s", instant(n.due))
 	}
 	if r.N != want {
 		c.breaks(Attempts, r, "attempt %d is offered, attempt %d is due", r.N, want)
@@ -199,8 +209,8 @@ func (c *checker) once(x *cycle, n *node, r ledger.Record) {
 		return
 	}
 	n.tokens = append(n.tokens, r.Token)
-	if n.starts++; n.starts > 1 && n.second.ID == "" {
-		n.second = r
+	if n.starts++; n.starts > 1 && n.second == nil {
+		n.second = &r
 	}
 	if n.state == final {
 		c.twice(n)
@@ -211,14 +221,14 @@ func (c *checker) once(x *cycle, n *node, r ledger.Record) {
 func (n *node) unstarted() {
 	n.starts = max(n.starts-1, 0)
 	if n.starts < 2 {
-		n.second = ledger.Record{}
+		n.second = nil
 	}
 }
 
 // twice judges a counted at-most-once node.
 func (c *checker) twice(n *node) {
 	if n.starts > 1 {
-		c.note(Once, n.second, byPlan, "the at-most-once node has %d claims under which it may have been started", n.starts)
+		c.note(Once, *n.second, byPlan, "the at-most-once node has %d claims under which it may have been started", n.starts)
 	}
 }
 
@@ -275,6 +285,7 @@ func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
 	}
 	n.state, n.outcome, n.attempt, n.token = final, status, r.N, ""
 	x.counted++
+	x.by[status]++
 	failed := status == "failed" || status == "unknown"
 	x.bad = x.bad || failed
 	if x.plan == nil {
@@ -347,7 +358,12 @@ func (c *checker) repaired(x *cycle, r ledger.Record) {
 func (c *checker) late(r ledger.Record) {
 	x := c.cycles[r.UUID]
 	if x == nil {
-		if f := c.flow(r.Flow); !c.ended.has(r.UUID) && f.first != 0 && r.Cycle >= f.first && r.Cycle > f.forgotten {
+		if x = c.ended.get(r.UUID); x != nil {
+			c.afterEnd(x, r)
+			return
+		}
+		// What is refused may be of a cycle that was never here.
+		if f := c.flow(r.Flow); r.Op != "refused" && f.first != 0 && r.Cycle >= f.first && r.Cycle > f.forgotten {
 			c.breaks(Ends, r, "%s in a cycle that never started, or was removed", r.Op)
 		}
 		return
@@ -356,16 +372,63 @@ func (c *checker) late(r ledger.Record) {
 		return
 	}
 	n := x.node(r.Node)
-	if r.Op == "lost" {
+	switch r.Op {
+	case "lost":
 		c.lost(x, n, r)
-		return
+	case "refused":
+		c.refused(n, r)
+	default:
+		c.dispatched(n, r)
 	}
+}
+
+func (c *checker) dispatched(n *node, r ledger.Record) {
 	c.proof.Checked[Offers]++
-	if r.N < 1 || r.N > len(n.offers) || n.offers[r.N-1] == 0 {
-		c.breaks(Offers, r, "attempt %d is dispatched more often than it was offered", r.N)
+	if !n.answer(r.N) {
+		c.breaks(Offers, r, "attempt %d is %s more often than it was offered", r.N, map[bool]string{true: "dropped", false: "dispatched"}[r.Op == "dropped"])
+	}
+}
+
+// afterEnd follows what may come when a cycle has ended.
+func (c *checker) afterEnd(x *cycle, r ledger.Record) {
+	if x.partial || x.slim {
 		return
 	}
-	n.offers[r.N-1]--
+	switch r.Op {
+	case "dispatch", "dropped":
+		c.dispatched(x.node(r.Node), r)
+	case "refused":
+		c.refused(x.node(r.Node), r)
+	}
+}
+
+// refused checks that who was turned away had nothing to ask for: "verb: why",
+// where why may be the node's status and attempt.
+func (c *checker) refused(n *node, r ledger.Record) {
+	c.proof.Checked[Claims]++
+	if n.state == running && n.token == r.Token && n.attempt == r.N && c.flow(r.Flow).status != deleting {
+		c.breaks(Claims, r, "the live claim is refused (%s)", r.Detail)
+		return
+	}
+	_, why, _ := strings.Cut(r.Detail, ": ")
+	status, text, ok := strings.Cut(why, " ")
+	attempt, err := strconv.Atoi(text)
+	if !ok || err != nil || status == "waiting" { // no node is meant, or its record is archived
+		return
+	}
+	want := n.state
+	switch status {
+	case "ready", "dispatched":
+		status = string(ready)
+	case "running", "retrying":
+	default:
+		if want == final {
+			want = state(n.outcome)
+		}
+	}
+	if n.state != unknown && (string(want) != status || n.attempt != attempt) {
+		c.breaks(Claims, r, "refused since the node is %s with attempt %d; it is %s with attempt %d", status, attempt, want, n.attempt)
+	}
 }
 
 // lost follows a heartbeat that was refused: never that of the live claim. One of

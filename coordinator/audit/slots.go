@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -9,42 +10,98 @@ import (
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
-// grid is a periodic flow's present grid, in Unix milliseconds; step 0 = the
+// grid is a flow's present grid, in Unix milliseconds; neither step nor next = the
 // flow has none.
 type grid struct {
 	anchor, step int64
+	next         func(after int64) int64 // the first slot later than an instant, 0 = none
+	name         string
 	// entered is set by the first slot that lies on it. Before that, slots may
 	// still be those of the schedule before.
 	entered bool
+	first   int64            // that slot
+	started int64            // from it on
+	skipped map[string]int64 // by reason
+	vague   bool             // a run of them was too long to be counted one by one
 }
 
-// settling is how long after a grid's beginning slots of the schedule before it
-// may still be accounted: a new schedule counts from the instant it was asked
-// for, and works a moment later.
-const settling = 5 * time.Minute
+const (
+	// settling is how long after a grid's beginning slots of the schedule before it
+	// may still be accounted: a new schedule counts from the instant it was asked
+	// for, and works a moment later.
+	settling = 5 * time.Minute
+	// walked is how many slots without a fixed step are looked at one by one; the
+	// schedule itself counts no more than that in a run exactly.
+	walked = 10_000
+)
 
 func gridOf(src Source, id ids.FlowID) *grid {
-	anchor, interval, ok := src.Grid(id)
-	if !ok || interval < time.Millisecond {
+	now, ok := src.Grid(id)
+	if !ok || (now.Next == nil && now.Interval < time.Millisecond) {
 		return &grid{}
 	}
-	return &grid{anchor: anchor.UnixMilli(), step: interval.Milliseconds()}
+	g := &grid{anchor: now.Anchor.UnixMilli(), step: now.Interval.Milliseconds(), name: now.Name, skipped: map[string]int64{}}
+	if now.Next != nil {
+		g.step = 0
+		g.next = func(after int64) int64 {
+			at := now.Next(time.UnixMilli(after))
+			if at.IsZero() {
+				return 0
+			}
+			return at.UnixMilli()
+		}
+	}
+	return g
 }
 
 // changed reports whether the flow has another grid by now.
 func (g *grid) changed(src Source, id ids.FlowID) bool {
 	now := gridOf(src, id)
-	return now.anchor != g.anchor || now.step != g.step
+	return now.anchor != g.anchor || now.step != g.step || now.name != g.name
 }
 
-func (g *grid) on(slot int64) bool { return slot >= g.anchor && (slot-g.anchor)%g.step == 0 }
+func (g *grid) known() bool { return g.step > 0 || g.next != nil }
+
+// leave forgets what was counted: the flow is another from now on.
+func (g *grid) leave() {
+	g.entered, g.started, g.vague = false, 0, false
+	g.skipped = map[string]int64{}
+}
+
+func (g *grid) on(slot int64) bool {
+	if g.next != nil {
+		return g.next(slot-1) == slot
+	}
+	return slot >= g.anchor && (slot-g.anchor)%g.step == 0
+}
 
 // after returns the first slot of the grid later than a slot.
 func (g *grid) after(slot int64) int64 {
-	if slot < g.anchor {
+	switch {
+	case g.next != nil:
+		return g.next(max(slot, g.anchor))
+	case slot < g.anchor:
 		return g.anchor
 	}
 	return g.anchor + ((slot-g.anchor)/g.step+1)*g.step
+}
+
+// count returns how many slots lie from a slot of the grid up to an instant; false
+// when they are too many to be counted.
+func (g *grid) count(first, to int64) (int64, bool) {
+	if first == 0 || to < first {
+		return 0, true
+	}
+	if g.next == nil {
+		return (to-first)/g.step + 1, true
+	}
+	n := int64(0)
+	for at := first; at != 0 && at <= to; at = g.next(at) {
+		if n++; n > 10*walked {
+			return n, false
+		}
+	}
+	return n, true
 }
 
 // skipped reads "first last count reason".
@@ -68,11 +125,12 @@ func (c *checker) skipped(r ledger.Record) {
 		c.breaks(Slots, r, "%d slots from %d to %d make no sense", count, first, last)
 		return
 	}
-	c.slot(r, first, last, count)
+	c.flow(r.Flow).skipped[parts[3]] += count
+	c.slot(r, first, last, count, parts[3])
 }
 
-// slot accounts a run of slots.
-func (c *checker) slot(r ledger.Record, first, last, count int64) {
+// slot accounts a run of slots: skipped for a reason, or started ("").
+func (c *checker) slot(r ledger.Record, first, last, count int64, reason string) {
 	c.proof.Checked[Slots] += count
 	f := c.flow(r.Flow)
 	if f.began && first <= f.slot {
@@ -81,8 +139,12 @@ func (c *checker) slot(r ledger.Record, first, last, count int64) {
 	if f.grid == nil {
 		f.grid = gridOf(c.src, r.Flow)
 	}
-	if f.grid.step > 0 {
-		c.onGrid(r, f, first, last, count)
+	if f.grid.known() && c.onGrid(r, f, first, last, count) {
+		if reason == "" {
+			f.grid.started++
+		} else {
+			f.grid.skipped[reason] += count
+		}
 	}
 	if !f.began || last > f.slot {
 		f.slot, f.began = last, true
@@ -92,21 +154,38 @@ func (c *checker) slot(r ledger.Record, first, last, count int64) {
 // onGrid checks that a run of slots lies on the flow's present grid and leaves
 // no gap to the slot before it. Slots from before the grid began are of another
 // schedule.
-func (c *checker) onGrid(r ledger.Record, f *flow, first, last, count int64) {
+func (c *checker) onGrid(r ledger.Record, f *flow, first, last, count int64) bool {
 	g := f.grid
 	if first < g.anchor || r.At.UnixMilli() < g.anchor {
-		return
+		return false
 	}
-	if !g.on(first) || !g.on(last) || (last-first)/g.step+1 != count {
-		if g.entered || r.At.Sub(time.UnixMilli(g.anchor)) > settling {
-			c.note(Slots, r, byGrid, "slots %s to %s (%d) do not lie on the grid of %dms from %s", instant(first), instant(last), count, g.step, instant(g.anchor))
+	exact := int64(1)
+	if count > 1 {
+		if exact, _ = g.count(first, last); g.next != nil && count > walked {
+			exact, g.vague = count, true
 		}
-		return
 	}
-	g.entered = true
-	if want := g.after(f.slot); f.began && first > want {
-		c.note(Slots, r, byGrid, "slot %s follows slot %s: %d slots are not accounted", instant(first), instant(f.slot), (first-want)/g.step)
+	if !g.on(first) || !g.on(last) || exact != count {
+		if g.entered || r.At.Sub(time.UnixMilli(g.anchor)) > settling {
+			c.note(Slots, r, byGrid, "slots %s to %s (%d) do not lie on the grid of %s", instant(first), instant(last), count, g)
+		}
+		return false
 	}
+	if !g.entered {
+		g.entered, g.first = true, first
+	}
+	if want := g.after(f.slot); f.began && first > want && want != 0 {
+		missing, _ := g.count(want, first-1)
+		c.note(Slots, r, byGrid, "slot %s follows slot %s: %d slots are not accounted", instant(first), instant(f.slot), missing)
+	}
+	return true
+}
+
+func (g *grid) String() string {
+	if g.next != nil {
+		return g.name
+	}
+	return fmt.Sprintf("%dms from %s", g.step, instant(g.anchor))
 }
 
 func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -206,7 +206,8 @@ type FlowState struct {
 	SlotsSkipped map[string]int64 // by reason
 	Ended        map[string]int64 // cycles by final status
 	PausedAt     time.Time
-	Plans        []int64 // revisions with a stored plan
+	Plans        []int64         // revisions with a stored plan
+	PlanUses     map[int64]int64 // revision → cycles that need its plan
 }
 
 // Flow returns a flow's state. ErrGone when the ledger does not know it.
@@ -262,7 +263,7 @@ func FlowOf(m map[string]string) FlowState {
 		Status: m["status"], Revision: number(m["revision"]), Anchor: fromMilli(m["anchor"]),
 		LastCycle: number(m["last_cycle"]), LastSlot: fromMilli(m["last_slot"]), Active: number(m["active"]),
 		SlotsStarted: number(m["slots_started"]), PausedAt: fromMilli(m["paused_at"]),
-		SlotsSkipped: map[string]int64{}, Ended: map[string]int64{},
+		SlotsSkipped: map[string]int64{}, Ended: map[string]int64{}, PlanUses: map[int64]int64{},
 	}
 	s.UID, _ = uuid.Parse(m["uid"])
 	for k, v := range m {
@@ -273,6 +274,7 @@ func FlowOf(m map[string]string) FlowState {
 		} else if rev, ok := strings.CutPrefix(k, "plan:"); ok {
 			if n, err := strconv.ParseInt(rev, 10, 64); err == nil {
 				s.Plans = append(s.Plans, n)
+				s.PlanUses[n] = number(v)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,10 +43,8 @@ func (l *Ledger) Journal(ctx context.Context, after string, count int64) ([]Reco
 		r.Cycle, r.N = number(field("cycle")), int(number(field("attempt")))
 		r.UUID, _ = uuid.Parse(field("uuid"))
 		r.Epoch = ids.Epoch(number(field("epoch")))
-		var ms int64
-		if _, err := fmt.Sscanf(m.ID, "%d-", &ms); err == nil {
-			r.At = time.UnixMilli(ms).UTC()
-		}
+		ms, _, _ := strings.Cut(m.ID, "-")
+		r.At = time.UnixMilli(number(ms)).UTC()
 		out = append(out, r)
 	}
 	return out, nil

@@ -23,7 +23,7 @@ type cli struct {
 	Cluster clusterCmd `cmd:"" help:"The cluster: status."`
 	Worker  workerCmd  `cmd:"" help:"Workers: list."`
 	Leader  leaderCmd  `cmd:"" help:"The leadership: transfer."`
-	Verify  verifyCmd  `cmd:"" help:"Check the journal against the guarantees."`
+	Verify  verifyCmd  `cmd:"" help:"Check the journal and the state against the guarantees."`
 	Drill   drillCmd   `cmd:"" help:"Inject a fault and measure how the cluster takes it."`
 	Version versionCmd `cmd:"" help:"Print the version of stationctl."`
 }
@@ -40,7 +40,7 @@ Examples:
 
 Exit codes:
 
-    0  done; a cycle that was waited for completed; the journal is clean; the drill passed
+    0  done; a cycle that was waited for completed; the journal and the state are clean; the drill passed
     1  refused by the server; a cycle that was waited for ended otherwise; the journal breaks a rule; a round of
        the drill failed
     2  wrong usage, or a document with faults
@@ -53,6 +53,7 @@ type terminal struct {
 	out, err io.Writer
 	asks     bool // in is a person, so a question gets an answer
 	shows    bool // out is a person's screen, so progress may be drawn
+	tells    bool // err is one
 	colours  bool
 	width    int           // columns of out; 0 = unknown
 	poll     time.Duration // between two looks at a cycle that is followed

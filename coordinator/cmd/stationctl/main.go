@@ -16,6 +16,7 @@ func main() {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		asks:     isatty.IsTerminal(os.Stdin.Fd()),
 		shows:    isatty.IsTerminal(os.Stdout.Fd()),
+		tells:    isatty.IsTerminal(os.Stderr.Fd()),
 		colours:  isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		width:    width(os.Stdout),
 		poll:     250 * time.Millisecond,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -18,17 +19,21 @@ const shownViolations = 20
 
 type verifyCmd struct {
 	Flow string `placeholder:"FLOW" help:"Only this flow."`
-	From string `placeholder:"TIME" help:"Begin of the range: an RFC 3339 instant, or how long ago, as 10m; the journal's begin when left out."`
+	From string `placeholder:"TIME" aliases:"since" help:"Begin of the range: an RFC 3339 instant, or how long ago, as 10m; the journal's begin when left out."`
 	To   string `placeholder:"TIME" help:"End of the range, as --from; now when left out."`
 }
 
 func (verifyCmd) Help() string {
-	return "The exit code is 0 when the journal is clean and 1 when a record breaks a rule.\n\nExamples:\n\n" +
-		"    stationctl verify\n    stationctl verify --from 10m --flow btc-momentum\n    stationctl verify -o json"
+	return "Checks every record of the journal and, unless --to is given, the state that the ledger holds now: counters, nodes, slots,\n" +
+		"leases, timers and offers have to agree with the journal. The exit code is 0 when all is clean, 1 when something breaks a rule,\n" +
+		"and another one when it could not be checked.\n\nExamples:\n\n" +
+		"    stationctl verify\n    stationctl verify --since 10m --flow btc-momentum\n    stationctl verify -o json"
 }
 
 func (c *verifyCmd) Run(ctx context.Context, a *app) error {
+	done := a.waiting("checking the journal")
 	p, err := a.client.Verify(ctx, client.VerifyOptions{Flow: c.Flow, From: ago(c.From), To: ago(c.To)})
+	done()
 	if err != nil {
 		return err
 	}
@@ -41,6 +46,33 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
+// waiting tells a person at a terminal how long a call has taken, from its first
+// second on; the function it returns ends that.
+func (a *app) waiting(what string) (done func()) {
+	if !a.tells {
+		return func() {}
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		began := time.Now()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for drawn := false; ; drawn = true {
+			select {
+			case <-tick.C:
+				fmt.Fprintf(a.err, "\r%s: %s …", what, time.Since(began).Round(time.Second))
+			case <-stop:
+				if drawn {
+					fmt.Fprint(a.err, "\r\033[K")
+				}
+				return
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}
+
 // ago makes "10m", which a shell passes more easily, the "-10m" of the API.
 func ago(text string) string {
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
@@ -49,14 +81,14 @@ func ago(text string) string {
 	return text
 }
 
-// brokenError says that the journal breaks the guarantees.
+// brokenError says that the guarantees are broken.
 type brokenError struct{ violations int64 }
 
 func (e *brokenError) Error() string {
 	if e.violations == 1 {
-		return "the journal breaks the guarantees: 1 violation"
+		return "the guarantees are broken: 1 violation"
 	}
-	return fmt.Sprintf("the journal breaks the guarantees: %d violations", e.violations)
+	return fmt.Sprintf("the guarantees are broken: %d violations", e.violations)
 }
 
 func (a *app) showProof(p api.Proof) {
@@ -81,9 +113,16 @@ func (a *app) showProof(p api.Proof) {
 		}
 		return number(n)
 	}
-	a.fields("records", fmt.Sprintf("%d, %s to %s, in %dms", p.Records, dash(p.First), dash(p.Last), p.TookMS),
+	rate := ""
+	if p.TookMS > 0 {
+		rate = fmt.Sprintf(", %d records a second", p.Records*1000/p.TookMS)
+	}
+	a.fields("records", fmt.Sprintf("%d, %s to %s", p.Records, dash(p.First), dash(p.Last)), "dropped by the cap", some(p.Trimmed),
 		"whole cycles", number(p.Cycles), "open", number(p.Open), "began before", number(p.Partial), "without plan", some(p.Unplanned),
-		"repairs", number(p.Repairs), "claims restored", some(p.Restored), "violations", number(p.Broken))
+		"compared", fmt.Sprintf("%d flows, %d cycles, %d nodes", p.Flows, p.Compared, p.Nodes), "always in motion", some(p.Moving),
+		"repairs", number(p.Repairs), "claims restored", some(p.Restored), "violations", number(p.Broken),
+		"took", fmt.Sprintf("%dms%s", p.TookMS, rate))
+	a.showSlots(p.Slots)
 	if len(p.Violations) == 0 {
 		return
 	}
@@ -97,11 +136,36 @@ func (a *app) showProof(p api.Proof) {
 		if v.NodeID != "" {
 			where += "/" + clean(v.NodeID)
 		}
-		rows[i] = []string{clean(v.Rule), clean(v.Record), dash(v.At.String()), where, clean(v.Message)}
+		rows[i] = []string{clean(v.Rule), clean(cmp.Or(v.Record, v.Key)), dash(v.At.String()), where, clean(v.Message)}
 	}
 	fmt.Fprintln(a.out)
-	a.table([]string{"rule", "record", "at", "where", "what"}, rows)
+	a.table([]string{"rule", "record or key", "at", "where", "what"}, rows)
 	if more := p.Broken - int64(len(shown)); more > 0 {
 		fmt.Fprintf(a.out, "… %d more; -o json lists up to 1000\n", more)
+	}
+}
+
+// showSlots tells what became of the slots of each flow.
+func (a *app) showSlots(all []api.SlotCount) {
+	if len(all) == 0 {
+		return
+	}
+	rows := make([][]string, 0, shownViolations)
+	for _, s := range all[:min(shownViolations, len(all))] {
+		total, reasons := int64(0), make([]string, 0, len(s.Skipped))
+		for _, reason := range slices.Sorted(maps.Keys(s.Skipped)) {
+			total += s.Skipped[reason]
+			reasons = append(reasons, fmt.Sprintf("%s %d", clean(reason), s.Skipped[reason]))
+		}
+		skipped := strconv.FormatInt(total, 10)
+		if total > 0 {
+			skipped += " (" + strings.Join(reasons, ", ") + ")"
+		}
+		rows = append(rows, []string{clean(s.FlowID), strconv.FormatInt(s.Due, 10), strconv.FormatInt(s.Started, 10), skipped, strconv.FormatInt(s.Pending, 10)})
+	}
+	fmt.Fprintln(a.out)
+	a.table([]string{"flow", "slots due", "started", "skipped", "pending"}, rows)
+	if more := len(all) - len(rows); more > 0 {
+		fmt.Fprintf(a.out, "… %d more flows; -o json lists them all\n", more)
 	}
 }

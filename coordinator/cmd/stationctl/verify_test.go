@@ -18,7 +18,8 @@ import (
 
 // broken is a proof with this many violations.
 func broken(n int) api.Proof {
-	p := api.Proof{Records: 99, Checked: map[string]int64{"claims": 30, "slots": 5}, Cycles: 4, Partial: 1, Unplanned: 2, Restored: 3, Repairs: 1, Broken: int64(n)}
+	p := api.Proof{Records: 99, Checked: map[string]int64{"claims": 30, "slots": 5}, Cycles: 4, Partial: 1, Unplanned: 2, Restored: 3, Repairs: 1, Broken: int64(n),
+		Trimmed: 8, Flows: 2, Compared: 6, Nodes: 18, Slots: []api.SlotCount{{FlowID: "btc", First: api.At(httpapitest.Start()), Last: api.At(httpapitest.Start()), Due: 9, Started: 5, Skipped: map[string]int64{"overlap": 2, "missed": 1}, Pending: 1}}}
 	for i := range min(n, 1000) {
 		p.Violations = append(p.Violations, api.Violation{Rule: "claims", Record: fmt.Sprintf("17-%d", i), At: api.At(httpapitest.Start()), FlowID: "btc", Cycle: 7,
 			NodeID: "price", Message: "claimed by x while y holds it"})
@@ -29,9 +30,10 @@ func broken(n int) api.Proof {
 func TestVerifyTellsViolationsByItsExitCode(t *testing.T) {
 	s := httpapitest.New()
 	for n, want := range map[int][]string{
-		1:    {"claims  30       1 broken", "slots   5        ok", "without plan", "17-0", "btc/7/price", "claimed by x while y holds it"},
+		1: {"claims  30       1 broken", "slots   5        ok", "without plan", "17-0", "btc/7/price", "claimed by x while y holds it",
+			"2 flows, 6 cycles, 18 nodes", "btc   9          5        3 (missed 1, overlap 2)  1", "dropped by the cap  8"},
 		25:   {"claims  30       25 broken", "17-19", "… 5 more"},
-		1500: {"1000 broken", "violations       1500", "… 1480 more"},
+		1500: {"1000 broken", "violations          1500", "… 1480 more"},
 	} {
 		s.OnVerify = func(context.Context, httpapi.VerifyRange) (api.Proof, error) { return broken(n), nil }
 		got := runOn(t, s, nil, "", "verify")

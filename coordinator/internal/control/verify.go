@@ -45,18 +45,28 @@ func (s auditSource) Plan(ctx context.Context, f ids.FlowID, revision int64) (*p
 }
 
 // Grid implements audit.Source.
-func (s auditSource) Grid(f ids.FlowID) (time.Time, time.Duration, bool) {
+func (s auditSource) Grid(f ids.FlowID) (audit.Grid, bool) {
 	found := s.registry.Get(f)
-	if found == nil || found.Document.ScheduleType != schedule.Periodic {
-		return time.Time{}, 0, false
+	if found == nil {
+		return audit.Grid{}, false
 	}
-	return found.Record.Anchor, found.Document.Interval, true
+	switch doc := found.Document; doc.ScheduleType {
+	case schedule.Periodic:
+		return audit.Grid{Anchor: found.Record.Anchor, Interval: doc.Interval}, true
+	case schedule.Cron:
+		spec := found.Schedule.Spec()
+		return audit.Grid{Anchor: found.Record.Anchor, Name: spec.Cron + " in " + spec.Timezone, Next: func(after time.Time) time.Time {
+			at, _ := found.Schedule.Next(after, found.Record.Anchor)
+			return at
+		}}, true
+	}
+	return audit.Grid{}, false
 }
 
 // Verify checks a part of the journal. A flow that is gone may be asked for: its
 // records are still there.
 func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error) {
-	p, err := audit.Run(ctx, auditSource{c.cfg.Ledger, c.cfg.Registry}, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
+	p, err := audit.Run(ctx, auditSource{c.cfg.Ledger, c.cfg.Registry}, c.cfg.Ledger, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
 	if errors.Is(err, audit.ErrTrimmed) {
 		return api.Proof{}, &httpapi.Unavailable{What: "the journal, which is trimmed faster than it can be read,", Cause: err}
 	}
@@ -65,7 +75,7 @@ func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof,
 	}
 	if !p.Clean {
 		v := p.Violations[0]
-		c.cfg.Log.Error("the journal breaks the guarantees", "violations", p.Broken, "rule", v.Rule, "record", v.Record, "flow", v.Flow, "message", v.Message)
+		c.cfg.Log.Error("the journal breaks the guarantees", "violations", p.Broken, "rule", v.Rule, "record", v.Record, "key", v.Key, "flow", v.Flow, "message", v.Message)
 	}
 	return proof(p), nil
 }
@@ -73,9 +83,13 @@ func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof,
 func proof(p audit.Proof) api.Proof {
 	out := api.Proof{Clean: p.Clean, Records: p.Records, First: p.First, Last: p.Last, Checked: p.Checked, Cycles: p.Cycles, Open: p.Open,
 		Partial: p.Partial, Unplanned: p.Unplanned, Repairs: p.Repairs, Restored: p.Restored, Broken: p.Broken,
+		Trimmed: p.Removed, Flows: p.Flows, Compared: p.Compared, Nodes: p.Nodes, Moving: p.Moving, Slots: make([]api.SlotCount, len(p.Slots)),
 		Violations: make([]api.Violation, len(p.Violations)), TookMS: p.Took.Milliseconds()}
+	for i, s := range p.Slots {
+		out.Slots[i] = api.SlotCount{FlowID: string(s.Flow), First: api.At(s.First), Last: api.At(s.Last), Due: s.Due, Started: s.Started, Skipped: s.Skipped, Pending: s.Pending}
+	}
 	for i, v := range p.Violations {
-		out.Violations[i] = api.Violation{Rule: v.Rule, Record: v.Record, At: api.At(v.At), FlowID: string(v.Flow), Cycle: v.Cycle,
+		out.Violations[i] = api.Violation{Rule: v.Rule, Record: v.Record, Key: v.Key, At: api.At(v.At), FlowID: string(v.Flow), Cycle: v.Cycle,
 			NodeID: string(v.Node), Message: v.Message}
 	}
 	return out

@@ -64,12 +64,20 @@ func TestTheAuditReadsPlansAndGrids(t *testing.T) {
 	if _, err := (auditSource{stored{err: ledger.ErrUnavailable}, flows{nil}}).Plan(t.Context(), "f", 1); !errors.Is(err, ledger.ErrUnavailable) {
 		t.Errorf("redis away: %v", err)
 	}
-	if at, every, ok := s.Grid("f"); !ok || !at.Equal(anchor) || every != time.Minute {
-		t.Errorf("grid %s, %s, %v", at, every, ok)
+	if g, ok := s.Grid("f"); !ok || !g.Anchor.Equal(anchor) || g.Interval != time.Minute || g.Next != nil {
+		t.Errorf("grid %+v, %v", g, ok)
 	}
-	cron := &registry.Flow{Document: &flow.Flow{ScheduleType: schedule.Cron}}
-	for _, f := range []*registry.Flow{nil, cron} {
-		if _, _, ok := (auditSource{stored{}, flows{f}}).Grid("f"); ok {
+	hourly, err := schedule.Compile(schedule.Spec{Kind: schedule.Cron, Cron: "30 * * * *", Timezone: "Asia/Kathmandu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cron := &registry.Flow{Record: catalog.Record{Anchor: anchor}, Schedule: hourly, Document: &flow.Flow{ScheduleType: schedule.Cron}}
+	if g, ok := (auditSource{stored{}, flows{cron}}).Grid("f"); !ok || g.Next(anchor).UnixMilli() != 60*60*1000 || !strings.Contains(g.Name, "Kathmandu") {
+		t.Errorf("grid %+v, %v", g, ok)
+	}
+	manual := &registry.Flow{Document: &flow.Flow{ScheduleType: schedule.Manual}}
+	for _, f := range []*registry.Flow{nil, manual} {
+		if _, ok := (auditSource{stored{}, flows{f}}).Grid("f"); ok {
 			t.Errorf("a grid of %+v", f)
 		}
 	}

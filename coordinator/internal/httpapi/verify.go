@@ -24,7 +24,7 @@ type transferInput struct {
 func (s *server) verify() {
 	verify := huma.Operation{OperationID: "verify", Method: http.MethodGet, Path: base + "/verify",
 		Summary: "Check the journal against the guarantees", Tags: []string{tagCluster}}
-	verify.Description = "Answers 200 whether the journal is clean or not."
+	verify.Description = "Answers 200 whether the journal is clean or not. While the end of the range is open, the state that the ledger holds now is compared with the journal."
 	register(s, verify, s.verifyJournal)
 	transfer := huma.Operation{OperationID: "transfer-leader", Method: http.MethodPost, Path: base + "/leader/transfer",
 		Summary: "Hand the leadership over to a standby", Tags: []string{tagCluster}, DefaultStatus: http.StatusAccepted}
@@ -64,7 +64,7 @@ func (s *server) verifyJournal(ctx context.Context, in *verifyInput) (*body[api.
 		return nil, &Invalid{Code: api.CodeInvalidRequest, Faults: faults}
 	}
 	p, err := s.service.Verify(ctx, r)
-	p.Violations = orEmpty(p.Violations)
+	p.Violations, p.Slots = orEmpty(p.Violations), orEmpty(p.Slots)
 	if p.Checked == nil {
 		p.Checked = map[string]int64{}
 	}

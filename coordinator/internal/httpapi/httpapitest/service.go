@@ -119,7 +119,8 @@ func New() *Service {
 				Version: "1.0", StartedAt: api.At(Start()), LastBeat: api.At(Start().Add(time.Minute))}}, nil
 		},
 		OnVerify: func(context.Context, httpapi.VerifyRange) (api.Proof, error) {
-			return api.Proof{Clean: true, Records: 40, First: "1767323045678-0", Last: "1767323049000-3", Checked: map[string]int64{"claims": 4, "slots": 7},
+			return api.Proof{Clean: true, Records: 40, First: "1767323045678-0", Last: "1767323049000-3",
+				Flows: 1, Compared: 2, Nodes: 6, Slots: []api.SlotCount{{FlowID: "btc-momentum", First: api.At(Start()), Last: api.At(Start()), Due: 4, Started: 3, Skipped: map[string]int64{"overlap": 1}}}, Checked: map[string]int64{"claims": 4, "slots": 7},
 				Cycles: 2, Open: 1, Violations: []api.Violation{}, TookMS: 3}, nil
 		},
 		OnTransfer: func(context.Context, bool) (api.Transfer, error) { return api.Transfer{From: "c-1", Epoch: 42}, nil },
