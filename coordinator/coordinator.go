@@ -25,6 +25,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/leader"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
 	"github.com/tradingflow/weather-station/coordinator/internal/plans"
+	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/expr"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -48,6 +49,7 @@ type Config struct {
 	Prefix    string        // first part of every key and queue name; "station"
 	LeaseTTL  time.Duration // of the leadership in etcd; 5 s
 	Lease     time.Duration // of a claim; 10 s; the same as the workers'
+	Within    time.Duration // what a store has lost is put back within it; 5 s
 	MaxLost   int           // losses of its worker that a node survives; 3
 	Detailed  int           // newest cycles of a flow that are kept whole; 10
 	Kept      int           // newest cycles of a flow that are kept at all; 100
@@ -83,6 +85,12 @@ func (c *Config) complete() error {
 	}
 	if c.Lease < time.Second {
 		faults = append(faults, fmt.Errorf("lease is %s; at least 1s is needed", c.Lease))
+	}
+	if c.Within == 0 {
+		c.Within = reconcile.DefaultWithin
+	}
+	if c.Within < reconcile.MinWithin {
+		faults = append(faults, fmt.Errorf("repairs are promised within %s; at least %s is needed", c.Within, reconcile.MinWithin))
 	}
 	if c.MaxLost == 0 {
 		c.MaxLost = 3
@@ -137,7 +145,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
-		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Prefix: cfg.Prefix, Lease: cfg.Lease, MaxLost: cfg.MaxLost,
+		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
 		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),

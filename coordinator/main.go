@@ -37,6 +37,7 @@ type Settings struct {
 	ID                string        `help:"Name of this coordinator; made up when empty."`
 	LeaderTTL         time.Duration `help:"How long a leadership lasts without a sign of life." default:"5s"`
 	Lease             time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
+	RepairWithin      time.Duration `help:"What a server has lost is put back within this time once it answers; 2s at least." default:"5s"`
 	MaxLost           int           `help:"How often a node may lose its worker before it fails." default:"3"`
 	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
 	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
@@ -71,7 +72,7 @@ func run(args []string) int {
 
 // serve runs a coordinator on real servers.
 func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
-	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles,
+	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, Within: s.RepairWithin, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles,
 		Webhook: s.AlertWebhook, Advertise: s.Advertise, PresenceAddress: s.PresenceAdvertise, Log: log}
 	var lc net.ListenConfig
 	if cfg.HTTP, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {

@@ -345,7 +345,8 @@ func (c *checker) repaired(x *cycle, r ledger.Record) {
 	if r.Node == "" {
 		return
 	}
-	switch n := x.node(r.Node); r.Detail {
+	kind, _, _ := strings.Cut(r.Detail, ": ")
+	switch n := x.node(r.Node); kind {
 	case "offer": // an offer without a record of its own
 		n.offer(r.N)
 	case "timer": // fires at once

@@ -122,6 +122,10 @@
 //
 //	P:epoch, P:schema                     string  highest epoch seen; number of this layout
 //	P:clock                               string  what is added to Redis TIME (ms); missing = 0
+//	P:run                                 string  the run_id of Redis whose start a leader has acted on
+//	P:catalog                             hash    id, revision, term of the etcd that the flows come from
+//	P:deleted                             zset    uids of the newest 1,000 deleted flows by time
+//	P:repairs, P:recoveries               hash; list  repairs by kind; the newest 20 recoveries
 //	P:flows                               set     ids of flows
 //	P:flow:{f}:config                     string  the definition as accepted
 //	P:flow:{f}:state                      hash    status, uid, revision, anchor, active, last_cycle, last_slot and
@@ -135,9 +139,11 @@
 //	P:flow:{f}:cycle:{n}:joins            hash    {node}:live, :dead, :failed = decided edges into the node
 //	P:flow:{f}:cycle:{n}:outputs          hash    {node}:{handle} → JSON value
 //	P:flow:{f}:cycle:{n}:node:{node}:state hash   status, attempt, token, worker, times, retry_count, lost, dead
-//	                                              out-edges, held, blocker, spread = successors counted so far
+//	                                              out-edges, held, blocker, spread = successors counted so far,
+//	                                              again = this attempt was offered before
 //	P:flow:{f}:cycle:{n}:archive          string  compact record of an ended cycle; replaces nodes, joins, outputs
 //	P:active                              zset    {f}|{n}|{uuid} of open cycles by start time
+//	P:closing                             zset    {f}|{n}|{uuid}| of ended cycles whose end no leader has heard of
 //	P:leases                              zset    {f}|{n}|{uuid}|{node} of running claims by lease end
 //	P:timers                              zset    {kind}|{f}|{n}|{uuid}|{node}|{attempt} by due time; retry, offer, deadline
 //	P:held:flow:{f}, P:held:type:{pool}:{type} set {f}|{n}|{uuid}|{node}|{attempt} of offers set aside

@@ -57,6 +57,9 @@ func (l *Ledger) dumpKey(ctx context.Context, key string) (string, error) {
 		for _, z := range all {
 			lines = append(lines, fmt.Sprintf("%v %.0f", z.Member, z.Score))
 		}
+	case "list":
+		lines, err := l.rdb.LRange(ctx, key, 0, -1).Result()
+		return strings.Join(lines, "\n"), err
 	case "stream":
 		msgs, err := l.rdb.XRange(ctx, key, "-", "+").Result()
 		if err != nil {

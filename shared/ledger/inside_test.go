@@ -138,6 +138,7 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 	cycle := ActiveCycle{Flow: "f", Cycle: s.c.Cycle, UUID: s.c.UUID}
 	all := []ids.NodeID{"a", "b", "r", "h", "e", "o"}
 	one := func(_ any, err error) error { return err }
+	over := ActiveCycle{Flow: "f", Cycle: s.ended.Cycle, UUID: s.ended.UUID}
 	ended := CycleState{Flow: "f", Cycle: s.ended.Cycle, UUID: s.ended.UUID, Archiving: true}
 	return map[string]func() error{
 		"takeover": func() error { return one(l.Takeover(ctx, 10)) },
@@ -189,7 +190,13 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"mend_counts": func() error {
 			return one(l.MendCounts(ctx, 10, cycle, 1, map[string]int{"completed_nodes": 1}, []JoinFix{{"b:live", "", 1}}))
 		},
-		"mend_node":     func() error { return one(l.MendNode(ctx, 10, s.at("e"), "ready", MendOffer, 0)) },
+		"mend_node":   func() error { return one(l.MendNode(ctx, 10, s.at("e"), "ready", MendOffer, 0)) },
+		"mend_closed": func() error { return one(l.MendClosed(ctx, 10, over)) },
+		"told": func() error {
+			return l.Told(ctx, 10, Entry{ID: "1-1", Attempt: ids.Attempt{Flow: over.Flow, Cycle: over.Cycle, UUID: over.UUID}})
+		},
+		"note_repair":   func() error { return l.NoteRepair(ctx, 10, s.at("e"), "x", "y") },
+		"note_recovery": func() error { return l.NoteRecovery(ctx, "x", "y", "z", 2) },
 		"archive_cycle": func() error { return l.ArchiveCycle(ctx, 10, ended, all) },
 		"delete_cycle":  func() error { return l.DeleteCycle(ctx, 10, "f", s.ended.Cycle, all) },
 		"end_unknown": func() error {
@@ -212,7 +219,7 @@ func TestAnErrorLeavesTheStateUnchanged(t *testing.T) {
 		s := setScene(t, l)
 		before := must(l.Dump(ctx))
 		cycle := func(what string) string { return l.cycleKey("f", s.c.Cycle, what) }
-		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("workers"), l.key("coordinators"), l.key("once"), l.key("held:type:x"),
+		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("closing"), l.key("repairs"), l.key("recoveries"), l.key("deleted"), l.key("workers"), l.key("coordinators"), l.key("once"), l.key("held:type:x"),
 			l.key("holds"), l.key("flows"), l.flowKey("f", "state"), l.flowKey("f", "cycles"), l.flowKey("f", "triggers"), cycle("joins"), cycle("outputs"), cycle("status"),
 			l.nodeKey("f", s.c.Cycle, "a"), l.nodeKey("f", s.c.Cycle, "e"), l.nodeKey("f", s.c.Cycle, "h"), l.nodeKey("f", s.ended.Cycle, "h"), l.cycleKey("f", s.ended.Cycle, "status")}
 		failed := map[string]int{}
@@ -286,7 +293,7 @@ func restore(t *testing.T, l *Ledger, d map[string]string) {
 				}
 				pipe.Do(ctx, append([]any{"XADD", key, id}, pairs...)...)
 			}
-		case name == "leases" || name == "timers" || name == "active" || strings.HasSuffix(name, ":cycles"):
+		case name == "leases" || name == "timers" || name == "active" || name == "closing" || name == "deleted" || strings.HasSuffix(name, ":cycles"):
 			for _, line := range lines {
 				member, score, _ := strings.Cut(line, " ")
 				pipe.Do(ctx, "ZADD", key, score, member)
@@ -294,6 +301,10 @@ func restore(t *testing.T, l *Ledger, d map[string]string) {
 		case name == "flows" || name == "workers" || name == "holds" || strings.HasPrefix(name, "held:"):
 			for _, line := range lines {
 				pipe.SAdd(ctx, key, line)
+			}
+		case name == "recoveries":
+			for _, line := range lines {
+				pipe.RPush(ctx, key, line)
 			}
 		default:
 			for _, line := range lines {

@@ -113,6 +113,12 @@ func (l *Ledger) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) 
 	return nil
 }
 
+// Told removes the entry of a cycle's end, which the leader has acted on.
+func (l *Ledger) Told(ctx context.Context, epoch ids.Epoch, e Entry) error {
+	_, err := l.call(ctx, "told", epoch, e.ID, string(e.Flow), e.Cycle, e.UUID.String())
+	return err
+}
+
 // CheckEpoch returns a *FencedError when a higher epoch has written. publishes is
 // how many messages wait for the answer; what is refused goes into the journal.
 func (l *Ledger) CheckEpoch(ctx context.Context, epoch ids.Epoch, publishes int) error {

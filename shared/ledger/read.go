@@ -139,6 +139,8 @@ type NodeState struct {
 	Retries      int         `json:"retry_count,omitempty"`
 	Lost         int         `json:"lost,omitempty"`
 	Blocker      string      `json:"-"`
+	Held         string      `json:"-"` // what it is set aside for
+	Again        bool        `json:"-"` // this attempt was offered before: an older message may still come
 	Spread       bool        `json:"-"` // its edges are being counted in parts
 	Dead         string      `json:"-"`
 	Handles      []string    `json:"handles,omitempty"`
@@ -170,7 +172,7 @@ func NodeOf(node ids.NodeID, m map[string]string) NodeState {
 		Node: node, Status: task.Status(m["status"]), Attempt: int(number(m["attempt"])), Token: m["token"], Worker: m["worker"],
 		ReadyAt: fromMilli(m["ready_at"]), DispatchedAt: fromMilli(m["dispatched_at"]), StartedAt: fromMilli(m["started_at"]),
 		CompletedAt: fromMilli(m["completed_at"]), Due: fromMilli(m["due"]), Error: m["error_message"], ErrorClass: m["error_class"],
-		Reason: m["reason"], Retries: int(number(m["retry_count"])), Lost: int(number(m["lost"])), Blocker: m["blocker"], Dead: m["dead"], Spread: m["spread"] != "",
+		Reason: m["reason"], Retries: int(number(m["retry_count"])), Lost: int(number(m["lost"])), Blocker: m["blocker"], Held: m["held"], Again: m["again"] != "", Dead: m["dead"], Spread: m["spread"] != "",
 	}
 	if s.Status == "" {
 		s.Status = task.Waiting

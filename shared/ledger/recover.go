@@ -3,12 +3,10 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -154,66 +152,6 @@ func (l *Ledger) Active(ctx context.Context) ([]ActiveCycle, error) {
 	return out, nil
 }
 
-// Repairs that MendNode makes.
-const (
-	MendReady  = "ready"
-	MendOffer  = "offer"
-	MendLease  = "lease"
-	MendTimer  = "timer"
-	MendDecide = "decide"
-	MendSpread = "spread" // node "" = the cycle's entry nodes
-)
-
-// MendNode puts back what a node lacks, if the node is still as the audit saw
-// it (a.N and status). It reports whether it mended.
-func (l *Ledger) MendNode(ctx context.Context, epoch ids.Epoch, a ids.Attempt, status, repair string, lease time.Duration) (bool, error) {
-	r, err := l.call(ctx, "mend_node", epoch, string(a.Flow), a.Cycle, a.UUID.String(), string(a.Node), a.N, status, repair, lease.Milliseconds())
-	return err == nil && r.code() == 1, err
-}
-
-// JoinFix is one counter of a join that is wrong.
-type JoinFix struct {
-	Field string // node:live, node:dead or node:failed
-	Seen  string // "" = not there
-	Right int
-}
-
-// MendCounts replaces a cycle's counters, if completed_nodes is still seen.
-func (l *Ledger) MendCounts(ctx context.Context, epoch ids.Epoch, c ActiveCycle, seen int64, counters map[string]int, joins []JoinFix) (bool, error) {
-	args := []any{string(c.Flow), c.Cycle, c.UUID.String(), seen, len(counters)}
-	for k, v := range counters {
-		args = append(args, k, v)
-	}
-	head := len(args)
-	mended := false
-	parts := slices.Collect(slices.Chunk(joins, 1000))
-	if len(parts) == 0 {
-		parts = [][]JoinFix{nil}
-	}
-	for _, part := range parts {
-		args = args[:head]
-		for _, j := range part {
-			args = append(args, j.Field, j.Seen, j.Right)
-		}
-		r, err := l.call(ctx, "mend_counts", epoch, args...)
-		if err != nil {
-			return mended, err
-		}
-		mended = mended || r.code() == 1
-		if done, ok := counters["completed_nodes"]; ok {
-			args[3] = int64(done) // a further part meets what this one wrote
-		}
-	}
-	return mended, nil
-}
-
-// MendFlow counts a flow's open cycles anew, if the count is still seen, and
-// lists again those that Active lacks. It reports whether it mended.
-func (l *Ledger) MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen int64) (bool, error) {
-	r, err := l.call(ctx, "mend_flow", epoch, string(f), seen)
-	return err == nil && r.code() == 1, err
-}
-
 // Posted tells what stands in the outbox.
 type Posted struct {
 	attempts map[string]bool
@@ -258,41 +196,4 @@ func (l *Ledger) ReadPosted(ctx context.Context) (Posted, error) {
 			return p, nil
 		}
 	}
-}
-
-// Protections tells which of the given running nodes have a lease and which of
-// the retrying ones have a timer.
-func (l *Ledger) Protections(ctx context.Context, c ActiveCycle, nodes []NodeState) (leases, timers map[ids.NodeID]bool, err error) {
-	pipe := l.rdb.Pipeline()
-	type want struct {
-		node  ids.NodeID
-		lease *redis.FloatCmd
-		timer *redis.FloatCmd
-	}
-	var wants []want
-	base := fmt.Sprintf("%s|%d|%s|", c.Flow, c.Cycle, c.UUID)
-	for _, n := range nodes {
-		switch n.Status {
-		case "running":
-			wants = append(wants, want{node: n.Node, lease: pipe.ZScore(ctx, l.key("leases"), base+string(n.Node))})
-		case "retrying":
-			wants = append(wants, want{node: n.Node, timer: pipe.ZScore(ctx, l.key("timers"), fmt.Sprintf("retry|%s%s|%d", base, n.Node, n.Attempt))})
-		}
-	}
-	leases, timers = map[ids.NodeID]bool{}, map[ids.NodeID]bool{}
-	if len(wants) == 0 {
-		return leases, timers, nil
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
-		return nil, nil, fmt.Errorf("read leases and timers: %w", classify(err))
-	}
-	for _, w := range wants {
-		if w.lease != nil && w.lease.Err() == nil {
-			leases[w.node] = true
-		}
-		if w.timer != nil && w.timer.Err() == nil {
-			timers[w.node] = true
-		}
-	}
-	return leases, timers, nil
 }

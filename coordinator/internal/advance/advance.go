@@ -33,6 +33,7 @@ type Ledger interface {
 	Sweep(ctx context.Context, epoch ids.Epoch, e ledger.Entry, status, reason string, nodes []ids.NodeID) error
 	ReleaseFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entryID string) (int64, error)
 	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
+	Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error
 }
 
 // Plans finds the plan of a cycle.
@@ -138,7 +139,10 @@ func (a *advancer) act(ctx context.Context, e ledger.Entry) error {
 		if err != nil {
 			return err
 		}
-		return a.then(ctx, e, a.Listeners.Closed(ctx, c))
+		if err := a.Listeners.Closed(ctx, c); err != nil {
+			return err
+		}
+		return a.Ledger.Told(ctx, a.Epoch, e)
 	default:
 		return fmt.Errorf("entry of kind %q is not for this part", e.Kind)
 	}

@@ -109,6 +109,10 @@ func (d *desk) ReleaseFlow(_ context.Context, _ ids.Epoch, f ids.FlowID, entry s
 	return 1, d.note("release", " %s %s", f, entry)
 }
 
+func (d *desk) Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error {
+	return d.Drop(ctx, epoch, e.ID)
+}
+
 func (d *desk) Drop(_ context.Context, _ ids.Epoch, entries ...string) error {
 	return d.note("drop", " %v", entries)
 }

@@ -95,43 +95,11 @@ func (r *reign) paused(f ids.FlowID) bool {
 	return flow != nil && flow.Paused
 }
 
-// countActive compares each flow's count of open cycles with the cycles that are
-// listed as open: a count that is too high would skip every later slot.
-func (r *reign) countActive(ctx context.Context, states map[ids.FlowID]ledger.FlowState) error {
-	active, err := r.Ledger.Active(ctx)
-	if err != nil {
-		return err
-	}
-	open := map[ids.FlowID]int64{}
-	for _, c := range active {
-		open[c.Flow]++
-	}
-	for f, s := range states {
-		if s.Active == open[f] {
-			continue
-		}
-		mended, err := r.Ledger.MendFlow(ctx, r.epoch, f, s.Active)
-		if err != nil {
-			return err
-		}
-		if mended {
-			r.log.Warn("repaired", "kind", "active", "flow", f)
-			if r.Metrics.Mended != nil {
-				r.Metrics.Mended("active")
-			}
-		}
-	}
-	return nil
-}
-
 // all mirrors every flow, repeating until Redis takes it, and returns those to
 // try again later.
 func (r *reign) all(ctx context.Context) []ids.FlowID {
 	for told := false; ; told = true {
 		found, later, err := r.mirror.All(ctx)
-		if err == nil {
-			err = r.countActive(ctx, found)
-		}
 		if err == nil {
 			err = r.seen(ctx, found)
 		}
@@ -155,43 +123,6 @@ func (r *reign) all(ctx context.Context) []ids.FlowID {
 			t.Stop()
 			return nil
 		}
-	}
-}
-
-// watchRedis notices that Redis was restarted and makes good what it may have
-// lost.
-func (r *reign) watchRedis(ctx context.Context) error {
-	runID, connects := r.Ledger.Server().RunID, int64(0)
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return nil
-		}
-		r.checkMemory(ctx)
-		now := r.Ledger.Connects()
-		if now == connects {
-			continue // no connection was made since: nothing was restarted
-		}
-		id, err := r.Ledger.RunID(ctx)
-		if err != nil {
-			continue // it is away; the loops say so
-		}
-		connects = now
-		if id == runID {
-			continue
-		}
-		if err := r.redisRestarted(ctx); err != nil {
-			if ledger.Fenced(err) {
-				return err
-			}
-			r.log.Warn("recovery after the restart of redis is put off", "error", err)
-			connects = 0
-			continue
-		}
-		runID = id
 	}
 }
 
@@ -227,20 +158,4 @@ func (r *reign) blocked() string {
 		return "backpressure"
 	}
 	return ""
-}
-
-func (r *reign) redisRestarted(ctx context.Context) error {
-	r.log.Warn("redis was restarted; taking over again, auditing every running cycle")
-	r.leases.Grace()
-	if _, err := r.Ledger.Takeover(ctx, r.epoch); err != nil {
-		return err
-	}
-	if err := r.Ledger.RewriteAOF(ctx); err != nil {
-		r.log.Warn("append-only file can't be rewritten now", "error", err)
-	}
-	for _, f := range r.all(ctx) {
-		r.Registry.Refresh(f) // follow tries it again
-	}
-	r.audit.Whole()
-	return nil
 }

@@ -14,11 +14,13 @@
 //
 // # When Redis restarts
 //
-// A new run_id means that Redis may have lost its last writes, this epoch among
-// them. The leader then takes over again, asks for a rewrite of the append-only
+// A run_id that no leader has acted on means that Redis may have lost its last
+// writes, this epoch among them. The leader then takes over again, asks for a rewrite of the append-only
 // file (a script that was torn by the crash could otherwise be half applied at
 // the next restart), mirrors the flows, grants the workers a lease of grace and
-// audits every running cycle.
+// audits every running cycle. What was repaired is told when the time within which
+// repairs are promised is over: in the journal, in the ledger's list of recoveries,
+// and as an alert.
 package leader
 
 import (
@@ -64,6 +66,7 @@ type Config struct {
 	Alerts   *alert.Alerter
 	Prefix   string
 	Lease    time.Duration
+	Within   time.Duration // what a store has lost is put back within it
 	MaxLost  int
 	Detailed int // cycles kept whole
 	Kept     int // cycles kept at all
@@ -165,22 +168,26 @@ type reign struct {
 	mirror    *mirror.Mirror
 	changes   *registry.Subscription
 	memory    atomic.Bool // Redis is short of memory
+	repairs   tally
 }
 
 func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *reign {
 	timed := timed{cfg.Ledger, cfg.Clock}
 	r := &reign{Config: cfg, epoch: epoch, trusted: trusted, log: log, changes: cfg.Registry.Subscribe()}
-	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log})
+	if r.Within <= 0 {
+		r.Within = reconcile.DefaultWithin
+	}
+	r.reader = outbox.New(outbox.Config{Ledger: cfg.Ledger, Log: log, Rescan: min(time.Second, r.Within/4)})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
 	r.slow = r.reader.Route(advance.SlowKinds()...)
 	r.fleet = fleet.New(timed, r.paused, func() { r.audit.Hurry() }, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
-	r.timers = reconcile.NewTimers(timed, epoch, log)
+	r.timers = reconcile.NewTimers(timed, epoch, cfg.Within, log)
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: timed, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
 		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }})
-	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: timed, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix,
-		Epoch: epoch, Lease: cfg.Lease, Log: log, Mended: cfg.Metrics.Mended})
+	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: timed, Plans: cfg.Plans, Depths: cfg.Queue, Flows: kept{r}, Prefix: cfg.Prefix,
+		Epoch: epoch, Lease: cfg.Lease, Within: cfg.Within, Log: log, Mended: r.mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
 	r.ticker = ticker.New(ticker.Config{Ledger: timed, Flows: cfg.Registry, Epoch: epoch, Log: log, Now: cfg.Clock.Estimate, Started: r.started, Blocked: r.blocked, Missing: cfg.Registry.Refresh, Late: cfg.Metrics.Late})
 	return r

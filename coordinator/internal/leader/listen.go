@@ -24,6 +24,7 @@ func (r *reign) started(p *plan.Plan, s ledger.Started) {
 // offered hears of confirmed offers: claims are about to be made.
 func (r *reign) offered(n int) {
 	r.leases.Nudge()
+	r.audit.Nudge()
 	if r.Metrics.Offered != nil {
 		r.Metrics.Offered(n)
 	}

@@ -17,12 +17,14 @@ type Record struct {
 	Attempt  int
 	Dead     string // indexes of dead out-edges, as stored
 	Reason   string // of a skip
-	Blocked  bool   // set aside on purpose: it needs no offer
+	Blocker  string // why it is set aside: it then needs no offer, but what brings it back
+	Held     bool   // set aside until something comes, and
+	Kept     bool   // in the set that is looked at when it does
 	Spread   bool   // its edges are being counted in parts: they are not all counted yet
 	Posted   bool   // the rest of that count stands in the outbox
 	Offered  bool   // an offer (or, while waiting, a decision) stands in the outbox
 	Leased   bool
-	TimerSet bool
+	TimerSet bool // of a retry, or of the next offer of a declined node
 }
 
 // Snapshot is a running cycle as an audit reads it.
@@ -43,7 +45,7 @@ type NodeRepair struct {
 	Node    ids.NodeID
 	Seen    task.Status
 	Attempt int
-	Kind    string // ready | offer | lease | timer | decide | spread
+	Kind    string // ready | offer | lease | timer | decide | spread | declined | held
 }
 
 // JoinRepair is one wrong counter of a join.
@@ -209,8 +211,18 @@ func lacks(n *plan.Node, r Record, j *Join, open, spreading bool) string {
 		}
 		return "decide"
 	case task.Ready:
-		if open && !r.Offered && !r.Blocked {
+		if !open || r.Offered {
+			return ""
+		}
+		switch {
+		case !r.Held && r.Blocker != "declined": // whatever set it aside has left nothing that brings it back
 			return "offer"
+		case r.Held && !r.Kept:
+			return "held"
+		}
+	case task.Dispatched:
+		if open && r.Blocker == "declined" && !r.TimerSet {
+			return "declined"
 		}
 	case task.Running:
 		if !r.Leased {

@@ -114,7 +114,7 @@ func (s *sim) finish(n *plan.Node, status task.Status) *progress.Record {
 		r = &progress.Record{}
 		s.nodes[n.ID] = r
 	}
-	r.Status, r.Leased, r.TimerSet, r.Blocked = status, false, false, false
+	r.Status, r.Leased, r.TimerSet, r.Held, r.Kept = status, false, false, false, false
 	s.counters["completed_nodes"]++
 	s.counters[string(status)+"_nodes"]++
 	return r
@@ -231,15 +231,15 @@ func (s *sim) moves(t *rapid.T, n *plan.Node, r *progress.Record) []func() {
 			out = append(out, func() { // confirmed, or set aside
 				delete(s.offers, n.ID)
 				if rapid.IntRange(0, 5).Draw(t, "hold") == 0 {
-					r.Blocked = true
+					r.Held, r.Kept = true, true
 				} else {
 					r.Status = task.Dispatched
 				}
 			})
-		} else if r.Blocked {
+		} else if r.Held {
 			out = append(out, func() { s.ready(n.ID, r.Attempt) })
 		}
-		if s.open(n) && !r.Blocked { // claims may overtake the confirm, whose entry then stays a while
+		if s.open(n) && !r.Held { // claims may overtake the confirm, whose entry then stays a while
 			out = append(out, func() { r.Status, r.Leased = task.Running, true })
 		}
 		return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,13 @@ type cycles struct {
 	state    map[int64]ledger.CycleState
 	nodes    map[int64][]ledger.NodeState
 	unleased bool
+	unlisted bool
+	untimed  bool
+	planless int64
+	timeout  time.Duration
+	within   time.Duration
+	closing  []ledger.ActiveCycle
+	looks    map[ids.FlowID]ledger.FlowLook
 	poison   int64
 	down     error
 	reads    map[int64]int // of node states, by cycle
@@ -71,7 +79,10 @@ func (c *cycles) Now(context.Context) (time.Time, error) {
 func (c *cycles) Active(context.Context) ([]ledger.ActiveCycle, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.active, c.down
+	return slices.DeleteFunc(slices.Clone(c.active), func(a ledger.ActiveCycle) bool { // an end takes its cycle out in the same step
+		s := c.state[a.Cycle]
+		return s.UUID == a.UUID && s.Ended()
+	}), c.down
 }
 
 func (c *cycles) Cycle(_ context.Context, _ ids.FlowID, n int64) (ledger.CycleState, error) {
@@ -100,10 +111,98 @@ func (c *cycles) Joins(context.Context, ids.FlowID, int64) (map[string]string, e
 
 func (c *cycles) ReadPosted(context.Context) (ledger.Posted, error) { return ledger.Posted{}, nil }
 
-func (c *cycles) Protections(context.Context, ledger.ActiveCycle, []ledger.NodeState) (leases, timers map[ids.NodeID]bool, err error) {
+func (c *cycles) Protections(context.Context, ledger.ActiveCycle, int64, []ledger.NodeState) (ledger.Protection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return map[ids.NodeID]bool{"n0": !c.unleased}, nil, nil
+	return ledger.Protection{Leased: map[ids.NodeID]bool{"n0": !c.unleased}, Listed: !c.unlisted, Deadline: !c.untimed, Plan: 6 - c.planless}, nil
+}
+
+func (c *cycles) Progresses(_ context.Context, all []ledger.ActiveCycle) ([]ledger.Progress, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []ledger.Progress
+	for _, a := range all {
+		s := c.state[a.Cycle]
+		out = append(out, ledger.Progress{Open: s.UUID == a.UUID && !s.Ended(), Completed: s.Completed})
+	}
+	return out, c.down
+}
+
+func (c *cycles) Closing(context.Context, time.Time) ([]ledger.ActiveCycle, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing, nil
+}
+
+func (c *cycles) MendActive(_ context.Context, _ ids.Epoch, a ledger.ActiveCycle) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("stray %d", a.Cycle)
+	c.active = slices.DeleteFunc(c.active, func(x ledger.ActiveCycle) bool { return x.Cycle == a.Cycle })
+	return true, nil
+}
+
+func (c *cycles) MendClosed(_ context.Context, _ ids.Epoch, a ledger.ActiveCycle) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("closed %d", a.Cycle)
+	c.closing = nil
+	return true, nil
+}
+
+func (c *cycles) LookAtFlows(context.Context, map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.looks, map[ids.FlowID]bool{"f": true}, nil
+}
+
+func (c *cycles) MendFlow(_ context.Context, _ ids.Epoch, f ids.FlowID, seen string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("count %s seen %s", f, seen)
+	return true, nil
+}
+
+func (c *cycles) MendPurge(_ context.Context, _ ids.Epoch, f ids.FlowID) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("purge %s", f)
+	return true, nil
+}
+
+func (c *cycles) MendDeadlineOf(_ context.Context, _ ids.Epoch, a ledger.ActiveCycle, due time.Time) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("deadline %d %d", a.Cycle, due.Unix())
+	c.untimed = false
+	return true, nil
+}
+
+func (c *cycles) WritePlan(context.Context, *plan.Plan) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note("plan")
+	c.planless = 0
+	return nil
+}
+
+func (c *cycles) NoteRepair(context.Context, ids.Epoch, ids.Attempt, string, string) error {
+	return nil
+}
+
+// flowList is what the ledger has to have.
+type flowList struct {
+	c    *cycles
+	want map[ids.FlowID]reconcile.Flow
+}
+
+func (l flowList) All() map[ids.FlowID]reconcile.Flow { return l.want }
+
+func (l flowList) Restore(_ context.Context, f ids.FlowID) error {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.c.note("restore %s", f)
+	return nil
 }
 
 func (c *cycles) MendNode(_ context.Context, _ ids.Epoch, a ids.Attempt, status, repair string, _ time.Duration) (bool, error) {
@@ -141,11 +240,17 @@ func (c *cycles) Depth(context.Context, string) (taskqueue.Depth, error) {
 }
 
 func auditor(c *cycles) *reconcile.Audit {
-	p := &plan.Plan{Flow: "f", OnFailure: plan.FailCycle, Nodes: []plan.Node{
+	p := &plan.Plan{Flow: "f", OnFailure: plan.FailCycle, CycleTimeout: c.timeout, Nodes: []plan.Node{
 		{ID: "n0", Pool: "default", Successors: []plan.Successor{{Target: "n1", InDegree: 1, Plain: true, Edges: []plan.Edge{{}}}}},
 		{ID: "n1", Pool: "default", Join: plan.AllSuccess, Inputs: []plan.Input{{Source: "n0"}}},
 	}}
-	return reconcile.NewAudit(reconcile.AuditConfig{Ledger: c, Plans: onePlan{p.Seal()}, Depths: c, Prefix: "station", Epoch: 5, Lease: lease, Log: hclog.NewNullLogger()})
+	want := map[ids.FlowID]reconcile.Flow{}
+	for f := range c.looks {
+		if f != "gone" && f != "foreign" {
+			want[f] = reconcile.Flow{UID: cycleID, Plan: &plan.Plan{Flow: f, Revision: 1}}
+		}
+	}
+	return reconcile.NewAudit(reconcile.AuditConfig{Ledger: c, Flows: flowList{c, want}, Plans: onePlan{p.Seal()}, Depths: c, Prefix: "station", Epoch: 5, Lease: lease, Within: c.within, Log: hclog.NewNullLogger()})
 }
 
 func audit(t *testing.T, c *cycles) *reconcile.Audit {
@@ -190,16 +295,12 @@ func TestAuditCadence(t *testing.T) {
 		c.state[2] = s
 		c.nodes[2] = []ledger.NodeState{{Node: "n0", Status: task.Succeeded, Attempt: 1}, {Node: "n1", Status: task.Running, Attempt: 1}}
 		c.mu.Unlock()
-		sleep(5*time.Second + time.Millisecond)
+		sleep(time.Second + time.Millisecond)
 		looked(2, 1) // only what stands still
+		sleep(time.Second)
+		looked(3, 3) // everything; what looks wrong, twice
 		a.Whole()
-		synctest.Wait()
-		c.mu.Lock()
-		n1 := c.reads[1]
-		c.mu.Unlock()
-		if n1 != 3 {
-			t.Errorf("Whole made %d looks at cycle 1, want 3", n1)
-		}
+		looked(4, 5)
 	})
 }
 
@@ -269,6 +370,64 @@ func TestWhatIsLostIsRepaired(t *testing.T) {
 			expect(t, c, "mend 1/n0 running lease")
 		})
 	})
+	t.Run("what a cycle as a whole needs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCycles(1)
+			s := c.state[1]
+			s.Deadline = time.Unix(1234, 0)
+			c.state[1] = s
+			c.untimed, c.planless, c.unlisted = true, 1, true
+			audit(t, c)
+			expect(t, c, "plan", "deadline 1 1234", "mend 1/  cycle")
+		})
+	})
+	t.Run("the deadline of a torn start", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCycles(1)
+			s := c.state[1]
+			s.StartedAt = time.Unix(1000, 0)
+			c.state[1] = s
+			c.untimed, c.timeout = true, time.Minute
+			audit(t, c)
+			expect(t, c, "deadline 1 1060")
+		})
+	})
+	t.Run("the record of a cycle", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCycles(1, 2)
+			delete(c.state, 1)
+			audit(t, c)
+			expect(t, c, "stray 1")
+			sleep(time.Minute)
+			expect(t, c)
+		})
+	})
+	t.Run("the word of an end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCycles()
+			c.closing = []ledger.ActiveCycle{{Flow: "f", Cycle: 9}}
+			audit(t, c)
+			expect(t, c, "closed 9")
+		})
+	})
+	t.Run("flows", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCycles(1)
+			sound := ledger.FlowLook{Known: true, Status: "active", UID: cycleID, Revision: 1, Active: "0", Config: true, Plan: 1}
+			deleting, empty, other, planless, unlisted := sound, ledger.FlowLook{}, sound, sound, sound
+			deleting.Status, other.Revision, planless.Plan = "deleting", 2, 0
+			c.looks = map[ids.FlowID]ledger.FlowLook{"f": sound, "gone": deleting, "lost": empty, "young": other, "plan": planless, "unlisted": unlisted, "foreign": sound}
+			c.looks["f"] = ledger.FlowLook{Known: true, Status: "active", UID: cycleID, Revision: 1, Active: "3", Config: true, Plan: 1}
+			audit(t, c)
+			expect(t, c, "count f seen 3") // what is missing may be on its way
+			sleep(2*time.Second + time.Millisecond)
+			got := c.did()
+			slices.Sort(got)
+			if d := cmp.Diff([]string{"count f seen 3", "purge gone", "restore lost", "restore plan", "restore unlisted"}, got); d != "" {
+				t.Errorf("repairs differ (-want +got):\n%s", d)
+			}
+		})
+	})
 	t.Run("the counters", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCycles(1)
@@ -310,12 +469,65 @@ func TestALostMessageIsOfferedAgain(t *testing.T) {
 			dispatched(c, time.Now().Add(-time.Second))
 			audit(t, c)
 			expect(t, c)
-			sleep(5*time.Second + time.Millisecond)
+			sleep(time.Second + time.Millisecond)
 			expect(t, c, "offer 1/n0")
 			dispatched(c, time.Now()) // the offer was made
-			sleep(5 * time.Second)
+			sleep(time.Second)
 			expect(t, c)
 		})
+	}
+}
+
+// TestALostMessageBehindABacklog: the queue is never empty, but what was offered
+// later has been claimed, and an offer that was made twice proves nothing.
+func TestALostMessageBehindABacklog(t *testing.T) {
+	for name, again := range map[string]bool{"passed": false, "a copy passed": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCycles(1, 2)
+				c.depth = 100
+				now := time.Now()
+				dispatched(c, now)
+				c.nodes[2][0] = ledger.NodeState{Node: "n0", Status: task.Running, Attempt: 1, Again: again,
+					ReadyAt: now.Add(10 * time.Millisecond), DispatchedAt: now.Add(20 * time.Millisecond), StartedAt: now.Add(30 * time.Millisecond)}
+				audit(t, c)
+				sleep(3*time.Second + time.Millisecond)
+				if again {
+					sleep(time.Minute)
+					expect(t, c)
+				} else {
+					expect(t, c, "offer 1/n0")
+				}
+			})
+		})
+	}
+}
+
+// TestTheBound: whatever is missing at whatever time, it is put back in time.
+func TestTheBound(t *testing.T) {
+	for _, within := range []time.Duration{reconcile.MinWithin, reconcile.DefaultWithin, time.Minute} {
+		for ms := time.Duration(0); ms < within; ms += within / 37 {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCycles(1, 2)
+				c.within = within
+				audit(t, c)
+				sleep(within + ms) // somewhere between two looks
+				c.mu.Lock()
+				s := c.state[1]
+				s.Completed, s.Counts = 1, map[task.Status]int64{task.Succeeded: 1} // it has just gone on
+				c.state[1] = s
+				c.nodes[1] = []ledger.NodeState{{Node: "n0", Status: task.Succeeded, Attempt: 1}, {Node: "n1", Status: task.Dispatched, Attempt: 1, DispatchedAt: time.Now()}}
+				c.unleased = true // cycle 2's
+				c.mu.Unlock()
+				sleep(within)
+				got := c.did()
+				for _, want := range []string{"offer 1/n1", "mend 2/n0 running lease"} {
+					if !slices.Contains(got, want) {
+						t.Errorf("within %s, %s after a look: %q is missing in %q", within, ms, want, got)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -373,7 +585,7 @@ func TestAMessageIsNotLost(t *testing.T) {
 			c.mu.Lock()
 			c.down = nil
 			c.mu.Unlock()
-			sleep(5 * time.Second) // one look: the worker that holds it needs a moment
+			sleep(time.Second) // one look: the worker that holds it needs a moment
 			expect(t, c)
 		})
 	})

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,34 +18,110 @@ import (
 // and the broker misses it only after its heartbeats.
 const swallowed = time.Second
 
-// looks is what one pass knows of the queues.
+// looks is what one pass knows.
 type looks struct {
-	clock  time.Time        // Redis's, read before any queue was looked at
-	queues map[string]error // looked at in this pass, and why that failed
-	idle   map[string]bool  // found empty in this pass
-	hurry  bool             // a worker was lost a moment ago
+	clock time.Time // Redis's, read before any queue was looked at
+	all   bool      // this pass looks at everything
+	hurry bool      // a worker was lost a moment ago
 }
 
-// emptyLook is what earlier looks at a queue found, in Redis's time.
-type emptyLook struct {
+// queueWatch is what the looks at a queue found, in Redis's time. A queue is
+// watched while nodes of it are seen that wait to be claimed.
+type queueWatch struct {
 	last   time.Time // the last look, when it found the queue empty
 	before time.Time // the one before, at least a look's interval earlier, when both did
+	idle   bool      // found empty in this pass
 	deaf   bool      // the broker did not answer
+	needed bool      // since the last pass over everything
+
+	passed time.Time // the latest time at which an offer became ready that was seen claimed
+	sure   time.Time // the same, as of the pass over everything before
+}
+
+// lookAtQueues looks at every queue that is watched.
+func (a *Audit) lookAtQueues(ctx context.Context, l *looks) error {
+	for name, q := range a.queues {
+		a.lookAt(ctx, name, q, l)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if l.all {
+			q.sure = q.passed
+		}
+	}
+	return nil
+}
+
+// lookAt looks at one queue, once a pass. A queue that does not exist is empty.
+func (a *Audit) lookAt(ctx context.Context, name string, q *queueWatch, l *looks) {
+	d, err := a.cfg.Depths.Depth(ctx, name)
+	if errors.Is(err, taskqueue.ErrUnroutable) {
+		d, err = taskqueue.Depth{}, nil
+	}
+	if err != nil && !q.deaf && ctx.Err() == nil {
+		a.cfg.Log.Warn("the broker does not tell how many messages wait; lost ones are found later", "queue", name, "error", err)
+	}
+	q.deaf, q.idle = err != nil, err == nil && d.Ready == 0
+	switch {
+	case !q.idle:
+		q.last, q.before = time.Time{}, time.Time{}
+	case q.last.IsZero():
+		q.last = l.clock
+	case l.clock.Sub(q.last) >= a.look*9/10:
+		q.last, q.before = l.clock, q.last
+	}
+}
+
+// watch returns the watch of a queue and begins one that is missing.
+func (a *Audit) watch(ctx context.Context, name string, l *looks) *queueWatch {
+	q := a.queues[name]
+	if q == nil {
+		q = &queueWatch{}
+		a.queues[name] = q
+		a.lookAt(ctx, name, q, l)
+	}
+	q.needed = true
+	return q
+}
+
+// endWatches forgets the queues in which nobody waits any more.
+func (a *Audit) endWatches() {
+	for name, q := range a.queues {
+		if !q.needed {
+			delete(a.queues, name)
+		}
+		q.needed = false
+	}
+}
+
+// forgetQueues forgets what earlier looks found, but for what was told.
+func (a *Audit) forgetQueues() {
+	for _, q := range a.queues {
+		*q = queueWatch{deaf: q.deaf, needed: true}
+	}
 }
 
 // lostMessages offers again what was dispatched, is in no queue, and nobody
 // claimed.
 func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan, states []ledger.NodeState, l *looks) error {
 	for i, n := range states {
-		if n.Status != task.Dispatched || n.Blocker != "" {
+		switch {
+		case n.Status == task.Dispatched && n.Blocker == "":
+		case !n.Again && !n.ReadyAt.IsZero() && n.StartedAt.After(n.ReadyAt): // its first message was claimed
+			if q := a.queues[taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool)]; q != nil && n.ReadyAt.After(q.passed) {
+				q.passed = n.ReadyAt
+			}
+			continue
+		default:
 			continue
 		}
-		queue := taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool)
-		before := a.emptyBefore(ctx, queue, l)
-		if l.hurry && l.idle[queue] {
+		q := a.watch(ctx, taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool), l)
+		before := q.before
+		if l.hurry && q.idle {
 			before = l.clock.Add(-swallowed)
 		}
-		if before.IsZero() || !n.DispatchedAt.Before(before) {
+		passed := n.DispatchedAt.Before(q.sure) && n.DispatchedAt.Before(l.clock.Add(-2*a.look))
+		if q.deaf || !passed && (before.IsZero() || !n.DispatchedAt.Before(before)) {
 			continue
 		}
 		at := ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}
@@ -53,38 +130,8 @@ func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.
 			return fmt.Errorf("offer %s again: %w", at, err)
 		}
 		if done {
-			a.note(c, string(n.Node), "message")
+			a.note(c.Flow, c.Cycle, n.Node, "message")
 		}
 	}
 	return nil
-}
-
-// emptyBefore looks at a queue, once a pass, and returns the earlier look since
-// which it was found empty; zero when it is not empty, was not, or can't be
-// looked at. The earlier look lies an interval back, so that a message which is
-// being claimed has had the time for it.
-func (a *Audit) emptyBefore(ctx context.Context, queue string, l *looks) time.Time {
-	e := a.empty[queue]
-	fault, looked := l.queues[queue]
-	if !looked {
-		d, err := a.cfg.Depths.Depth(ctx, queue)
-		l.queues[queue], fault = err, err
-		l.idle[queue] = err == nil && d.Ready == 0
-		if err != nil && !e.deaf && ctx.Err() == nil {
-			a.cfg.Log.Warn("the broker does not tell how many messages wait; lost ones are found later", "queue", queue, "error", err)
-		}
-		switch {
-		case err != nil || d.Ready > 0:
-			e = emptyLook{deaf: err != nil}
-		case e.last.IsZero():
-			e = emptyLook{last: l.clock}
-		case l.clock.Sub(e.last) >= a.cfg.Look*9/10:
-			e = emptyLook{last: l.clock, before: e.last}
-		}
-		a.empty[queue] = e
-	}
-	if fault != nil {
-		return time.Time{}
-	}
-	return e.before
 }

@@ -27,17 +27,19 @@ type Timers struct {
 	epoch  ids.Epoch
 	log    hclog.Logger
 	wake   chan struct{}
+	sleep  time.Duration // the longest: how late a timer may be that nobody announced
 }
 
 // timerBatch is how many timers one read takes.
 const timerBatch = 256
 
-// longSleep bounds how long a timer that nobody announced may be late.
-const longSleep = 5 * time.Second
-
-// NewTimers makes a keeper of timers.
-func NewTimers(l TimerLedger, epoch ids.Epoch, log hclog.Logger) *Timers {
-	return &Timers{ledger: l, epoch: epoch, log: log, wake: make(chan struct{}, 1)}
+// NewTimers makes a keeper of timers. A timer whose announcement is lost is at
+// most half of within late.
+func NewTimers(l TimerLedger, epoch ids.Epoch, within time.Duration, log hclog.Logger) *Timers {
+	if within <= 0 {
+		within = DefaultWithin
+	}
+	return &Timers{ledger: l, epoch: epoch, log: log, wake: make(chan struct{}, 1), sleep: max(within/2, time.Second)}
 }
 
 // Wake says that a timer was set.
@@ -89,17 +91,17 @@ func (k *Timers) fire(ctx context.Context) (time.Duration, error) {
 	for {
 		due, err := k.ledger.Timers(ctx, int64(timerBatch+len(left)))
 		if err != nil {
-			return longSleep, err
+			return k.sleep, err
 		}
 		now, err := k.ledger.Now(ctx)
 		if err != nil {
-			return longSleep, err
+			return k.sleep, err
 		}
-		acted, sleep := 0, longSleep
+		acted, sleep := 0, k.sleep
 		stay := map[ledger.Timer]bool{}
 		for _, t := range due {
 			if t.Due.After(now) {
-				sleep = min(max(t.Due.Sub(now), time.Millisecond), longSleep)
+				sleep = min(max(t.Due.Sub(now), time.Millisecond), k.sleep)
 				break
 			}
 			if stay[t] = true; left[t] {
@@ -108,7 +110,7 @@ func (k *Timers) fire(ctx context.Context) (time.Duration, error) {
 			acted++
 			switch err := k.act(ctx, t); {
 			case ledger.Fenced(err), errors.Is(err, ledger.ErrUnavailable), err != nil && ctx.Err() != nil:
-				return longSleep, err
+				return k.sleep, err
 			case err != nil:
 				faults = append(faults, err)
 			}

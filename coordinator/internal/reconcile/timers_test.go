@@ -72,7 +72,7 @@ func (a *alarms) CancelCycle(context.Context, ids.Epoch, ids.FlowID, int64, uuid
 }
 
 func ring(t *testing.T, a *alarms) *reconcile.Timers {
-	k := reconcile.NewTimers(a, 5, hclog.NewNullLogger())
+	k := reconcile.NewTimers(a, 5, 10*time.Second, hclog.NewNullLogger())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
@@ -172,7 +172,7 @@ func TestTimersOverAnOutageAndAFence(t *testing.T) {
 		a := newAlarms()
 		a.add("retry", "n1", time.Now())
 		a.fail["n1"] = &ledger.FencedError{Own: 5, Higher: 6}
-		if err := reconcile.NewTimers(a, 5, hclog.NewNullLogger()).Run(t.Context()); !ledger.Fenced(err) {
+		if err := reconcile.NewTimers(a, 5, 0, hclog.NewNullLogger()).Run(t.Context()); !ledger.Fenced(err) {
 			t.Errorf("Run returned %v", err)
 		}
 	})

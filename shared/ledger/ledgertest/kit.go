@@ -347,7 +347,7 @@ func (k *kit) consistent() {
 func (k *kit) quiet() {
 	k.Helper()
 	for key := range k.dump() {
-		for _, name := range []string{":active", ":leases", ":timers", ":outbox", ":held:"} {
+		for _, name := range []string{":active", ":closing", ":leases", ":timers", ":outbox", ":held:"} {
 			rest := strings.TrimPrefix(key, k.Prefix())
 			if rest == name || name == ":held:" && strings.HasPrefix(rest, name) {
 				d := k.dump()[key]

@@ -42,6 +42,8 @@ func (b *boss) act(e ledger.Entry) error {
 		return err
 	case ledger.KindPurge:
 		return b.purge(e)
+	case ledger.KindClosed:
+		return b.Told(b.ctx, b.epoch, e)
 	default:
 		return b.Drop(b.ctx, b.epoch, e.ID)
 	}

@@ -27,6 +27,8 @@ type Ledger interface {
 	holdVerbs
 	timerVerbs
 	mendVerbs
+	mendListVerbs
+	recoveryVerbs
 	auditReads
 	removalVerbs
 	workerVerbs
@@ -122,12 +124,31 @@ type timerVerbs interface {
 type mendVerbs interface {
 	MendNode(ctx context.Context, epoch ids.Epoch, a ids.Attempt, status, repair string, lease time.Duration) (bool, error)
 	MendCounts(ctx context.Context, epoch ids.Epoch, c ledger.ActiveCycle, seen int64, counters map[string]int, joins []ledger.JoinFix) (bool, error)
-	MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen int64) (bool, error)
+	MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen string) (bool, error)
+	MendDeadlineOf(ctx context.Context, epoch ids.Epoch, c ledger.ActiveCycle, due time.Time) (bool, error)
+}
+
+type mendListVerbs interface {
+	MendActive(ctx context.Context, epoch ids.Epoch, c ledger.ActiveCycle) (bool, error)
+	MendClosed(ctx context.Context, epoch ids.Epoch, c ledger.ActiveCycle) (bool, error)
+	MendPurge(ctx context.Context, epoch ids.Epoch, f ids.FlowID) (bool, error)
+	Closing(ctx context.Context, before time.Time) ([]ledger.ActiveCycle, error)
+	Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error
+}
+
+type recoveryVerbs interface {
+	NoteRepair(ctx context.Context, epoch ids.Epoch, a ids.Attempt, kind, cause string) error
+	NoteRecovery(ctx context.Context, happened, done, kind string, count int) error
+	Repairs(ctx context.Context) (map[string]int64, error)
+	Recoveries(ctx context.Context) ([]ledger.Recovery, error)
+	Deleted(ctx context.Context, uids []uuid.UUID) (map[uuid.UUID]bool, error)
 }
 
 type auditReads interface {
 	ReadPosted(ctx context.Context) (ledger.Posted, error)
-	Protections(ctx context.Context, c ledger.ActiveCycle, nodes []ledger.NodeState) (leases, timers map[ids.NodeID]bool, err error)
+	Protections(ctx context.Context, c ledger.ActiveCycle, revision int64, nodes []ledger.NodeState) (ledger.Protection, error)
+	Progresses(ctx context.Context, cycles []ledger.ActiveCycle) ([]ledger.Progress, error)
+	LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error)
 }
 
 type removalVerbs interface {

@@ -182,14 +182,15 @@ func (w *world) step() {
 func (w *world) mend() {
 	b := w.anyLeader()
 	if rapid.IntRange(0, 3).Draw(w.r, "of the flow") == 0 {
-		_, err := w.MendFlow(w.ctx, b.epoch, flow, w.state().Active)
+		_, err := w.MendFlow(w.ctx, b.epoch, flow, fmt.Sprint(w.state().Active))
 		w.may(err)
 		return
 	}
 	a := w.anyAttempt()
 	s, err := w.Nodes(w.ctx, flow, a.Cycle, []ids.NodeID{a.Node})
 	w.ok(err)
-	seen, repair := string(s[0].Status), rapid.SampledFrom([]string{ledger.MendOffer, ledger.MendLease, ledger.MendTimer, ledger.MendSpread}).Draw(w.r, "repair")
+	seen, repair := string(s[0].Status), rapid.SampledFrom([]string{ledger.MendOffer, ledger.MendLease, ledger.MendTimer, ledger.MendSpread,
+		ledger.MendHeld, ledger.MendDeclined, ledger.MendCycle}).Draw(w.r, "repair")
 	if s[0].Status == task.Waiting {
 		seen = ""
 	}

@@ -143,10 +143,11 @@ var recoveries = []testCase{
 		k.unchanged(func() { k.equal(mend("j", 0, "", ledger.MendReady), false) })
 		k.ok(k.Hold(k.ctx, epoch, k.posted(ledger.KindReady)[0], "type:x", "no worker"))
 		k.wants("repair", "", 3)
-		leases, timers, err := k.Protections(k.ctx, ledger.ActiveCycle{Flow: flow, Cycle: c.Cycle, UUID: c.UUID},
+		got, err := k.Protections(k.ctx, ledger.ActiveCycle{Flow: flow, Cycle: c.Cycle, UUID: c.UUID}, 1,
 			[]ledger.NodeState{k.node(c, "a"), k.node(c, "b"), k.node(c, "e")})
 		k.ok(err)
-		k.equal([]any{leases, timers}, []any{map[ids.NodeID]bool{"b": true}, map[ids.NodeID]bool{"e": true}})
+		k.equal([]any{got.Leased, got.Retried, got.Listed, got.Deadline}, []any{map[ids.NodeID]bool{"b": true}, map[ids.NodeID]bool{"e": true}, true, false})
+		k.equal(got.Plan, ledger.PlanFields(p))
 	}},
 	{"a blocked node is not offered by a mend", func(k *kit) {
 		_, c := k.run("a")

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/task"
 )
@@ -100,7 +102,11 @@ var removals = []testCase{
 			delete(d2, k.Prefix()+key)
 		}
 		delete(d2, k.Prefix()+":outbox") // empty stream
-		delete(d2, k.Prefix()+":holds")  // names of waits, of any flow
+		gone, err := k.Deleted(k.ctx, []uuid.UUID{one.UID, uuid.New()})
+		k.ok(err)
+		k.equal([]bool{gone[one.UID], len(gone) == 2}, []bool{true, true})
+		delete(d2, k.Prefix()+":deleted")
+		delete(d2, k.Prefix()+":holds") // names of waits, of any flow
 		if len(d2) > 0 {
 			k.Fatalf("left behind: %v", d2)
 		}

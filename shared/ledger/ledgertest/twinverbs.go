@@ -76,6 +76,14 @@ func (t *twin) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) er
 	return err
 }
 
+func (t *twin) Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error {
+	yours := e
+	yours.ID = t.entry(ctx, e.ID)
+	err := t.Ledger.Told(ctx, epoch, e)
+	t.same("told", []any{err}, []any{t.two.Told(ctx, epoch, yours)})
+	return err
+}
+
 func (t *twin) Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error {
 	yours := t.theirs(ctx, e)
 	err := t.Ledger.Decide(ctx, epoch, e, n, run, reason, skipped)
@@ -143,7 +151,7 @@ func (t *twin) MendCounts(ctx context.Context, epoch ids.Epoch, c ledger.ActiveC
 	return ok, err
 }
 
-func (t *twin) MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen int64) (bool, error) {
+func (t *twin) MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen string) (bool, error) {
 	ok, err := t.Ledger.MendFlow(ctx, epoch, f, seen)
 	ok2, err2 := t.two.MendFlow(ctx, epoch, f, seen)
 	t.same("mend flow", []any{ok, err}, []any{ok2, err2})

@@ -12,11 +12,24 @@ if not header or not string.find(header, uid, 1, true) then return { -2 } end
 redis.call('XLEN', P .. ':journal')
 redis.call('SCARD', P .. ':flows')
 local fresh = not s[3]
+-- A flow whose state was lost: its cycles tell what they can of it.
+local last, plans = '0', {}
+local newest = {}
+if fresh then
+  for _, n in ipairs(redis.call('ZRANGE', flow_key(flow, 'cycles'), 0, -1)) do
+    local c = redis.call('HMGET', cycle_key(flow, n) .. ':status', 'revision', 'archived', 'trigger', 'slot', 'uuid')
+    if tonumber(n) > tonumber(last) then last = n end
+    if c[1] and c[2] ~= '1' then plans[c[1]] = (plans[c[1]] or 0) + 1 end
+    if c[3] == 'slot' and c[5] and tonumber(c[4]) > tonumber(newest[1] or '0') then newest = { c[4], c[5], n } end
+  end
+end
 local same = s[3] == revision and redis.call('EXISTS', flow_key(flow, 'config')) == 1
 redis.call('SADD', P .. ':flows', flow)
 redis.call('SET', flow_key(flow, 'config'), ARGV[6])
 redis.call('HSET', key, 'uid', uid, 'revision', revision, 'anchor', ARGV[7])
-if fresh then redis.call('HSET', key, 'status', ARGV[8] == '1' and 'paused' or 'active', 'active', '0', 'last_cycle', '0') end
+if fresh then redis.call('HSET', key, 'status', ARGV[8] == '1' and 'paused' or 'active', 'active', '0', 'last_cycle', last) end
+if newest[1] then redis.call('HSET', key, 'last_slot', newest[1], 'last_slot_uuid', newest[2], 'last_slot_cycle', newest[3]) end
+for r, count in pairs(plans) do redis.call('HSET', key, 'plan:' .. r, str(count)) end
 if same then return { 2 } end
 if s[3] and s[3] ~= revision and tonumber(redis.call('HGET', key, 'plan:' .. s[3]) or '0') <= 0 then
   redis.call('UNLINK', flow_key(flow, 'plan:' .. s[3]))

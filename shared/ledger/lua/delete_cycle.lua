@@ -16,6 +16,7 @@ local status = redis.call('HGET', state, 'status')
 if open and status ~= 'deleting' then return { -2 } end
 sound()
 redis.call('ZCARD', P .. ':active')
+redis.call('ZCARD', P .. ':closing')
 redis.call('ZCARD', flow_key(flow, 'cycles'))
 redis.call('HLEN', flow_key(flow, 'triggers'))
 local found = {}
@@ -37,6 +38,7 @@ if ARGV[5] ~= '1' then return { 1 } end
 redis.call('UNLINK', base .. ':status', base .. ':joins', base .. ':outputs', base .. ':archive')
 redis.call('ZREM', flow_key(flow, 'cycles'), n)
 redis.call('ZREM', P .. ':active', flow .. '|' .. n .. '|' .. uuid)
+redis.call('ZREM', P .. ':closing', lease_member(flow, n, uuid, ''))
 redis.call('ZREM', P .. ':timers', timer_member('deadline', flow, n, uuid, '', '0'))
 if not c[1] then return { -1 } end
 if c[5] and c[5] ~= '' then redis.call('HDEL', flow_key(flow, 'triggers'), c[5]) end

@@ -10,6 +10,7 @@ local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'completed_nodes')
 if c[1] ~= uuid or (c[2] ~= 'running' and c[2] ~= 'cancelling') or c[3] ~= ARGV[6] then return { 2 } end
 sound_cycle(base, flow)
+sound_repair()
 local counters, set = tonumber(ARGV[7]), 0
 for i = 0, counters - 1 do redis.call('HSET', base .. ':status', ARGV[8 + 2 * i], ARGV[9 + 2 * i]) end
 for i = 8 + 2 * counters, #ARGV, 3 do
@@ -18,6 +19,6 @@ for i = 8 + 2 * counters, #ARGV, 3 do
     set = set + 1
   end
 end
-jot('repair', flow, n, uuid, '', '0', '', '', 'counts')
+repaired('counts', 'counters differ from the states of the nodes', flow, n, uuid, '', '0', '')
 close(base, flow, n, uuid, str(now_ms()))
 return { 1, set }

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- offer_again: rings for the same attempt once more: its message is lost, or a worker declined it.
--- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] why
+-- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] why; 'message lost' counts as a repair
 -- Reply: {1} offered | {2} nothing to do | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end
@@ -8,10 +8,12 @@ local flow, n, uuid, node, attempt = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
 local s = redis.call('HMGET', node_key(base, node), 'status', 'attempt', 'held')
-sound()
+sound_repair()
 sound_hold(s[3])
 redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt))
 if c[1] ~= uuid or c[2] ~= 'running' or s[2] ~= attempt or (s[1] ~= 'dispatched' and s[1] ~= 'ready') then return { 2 } end
 unhold(s[3], flow, n, uuid, node, attempt)
 make_ready(base, flow, n, uuid, node, attempt, str(now_ms()), ARGV[8])
+redis.call('HSET', node_key(base, node), 'again', '1') -- an older message of this attempt may still come
+if ARGV[8] == 'message lost' then repaired('message', 'offered, in no queue, and claimed by nobody', flow, n, uuid, node, attempt, '') end
 return { 1 }

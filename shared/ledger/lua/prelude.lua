@@ -64,6 +64,12 @@ local function post(kind, flow, n, uuid, node, attempt)
   redis.call('XADD', P .. ':outbox', '*', 'kind', kind, 'flow', flow, 'cycle', n, 'uuid', uuid, 'node', node, 'attempt', attempt)
 end
 
+-- repaired counts and journals one repair: what was put back, and what was wrong.
+local function repaired(kind, cause, flow, n, uuid, node, attempt, token)
+  redis.call('HINCRBY', P .. ':repairs', kind, 1)
+  jot('repair', flow, n, uuid, node, attempt, token, '', kind .. ': ' .. cause)
+end
+
 -- sound reads what a transition may write and has not read otherwise, so that a
 -- key of a wrong type ends the script before its first write: Redis rolls no
 -- script back. The epoch is exempt, since raising it alone is harmless.
@@ -81,6 +87,12 @@ local function sound_cycle(base, flow)
   redis.call('HLEN', base .. ':joins')
   redis.call('HLEN', base .. ':outputs')
   redis.call('HLEN', flow_key(flow, 'state'))
+  redis.call('ZCARD', P .. ':closing')
+end
+
+local function sound_repair()
+  sound()
+  redis.call('HLEN', P .. ':repairs')
 end
 
 local function sound_hold(held)
@@ -95,7 +107,7 @@ end
 local function make_ready(base, flow, n, uuid, node, attempt, now, why)
   local key = node_key(base, node)
   redis.call('HSET', key, 'status', 'ready', 'attempt', attempt, 'ready_at', now)
-  redis.call('HDEL', key, 'token', 'suspect', 'blocker', 'held')
+  redis.call('HDEL', key, 'token', 'suspect', 'blocker', 'held', 'again')
   post('ready', flow, n, uuid, node, attempt)
   jot('ready', flow, n, uuid, node, attempt, '', '', why)
 end
@@ -121,6 +133,7 @@ local function close(base, flow, n, uuid, now)
   redis.call('ZREM', P .. ':timers', timer_member('deadline', flow, n, uuid, '', '0'))
   redis.call('HINCRBY', flow_key(flow, 'state'), 'active', -1)
   redis.call('HINCRBY', flow_key(flow, 'state'), 'cycles_' .. final, 1)
+  redis.call('ZADD', P .. ':closing', now, lease_member(flow, n, uuid, ''))
   post('closed', flow, n, uuid, '', '0')
   jot('cycle_end', flow, n, uuid, '', '0', '', '', final)
   return true

@@ -302,6 +302,7 @@ func (l *Ledger) DeleteCycle(_ context.Context, epoch ids.Epoch, f ids.FlowID, n
 	l.remove(p.cycle, p.base+":joins", p.base+":outputs", p.base+":archive")
 	l.unrank(flowKey(f, "cycles"), itoa(n))
 	l.unrank(activeKey, cycleMember(f, n, id))
+	l.unrank(closingKey, cycleMember(f, n, id)+"|")
 	l.unrank(timersKey, timerMember("deadline", p.Attempt))
 	return nil
 }

@@ -55,6 +55,7 @@ func (l *Ledger) ActivateFlow(_ context.Context, a ledger.Activation) error {
 			status = "paused"
 		}
 		l.put(key, "status", status, "active", "0", "last_cycle", "0")
+		l.recall(a.Flow)
 	}
 	if same {
 		return nil
@@ -69,6 +70,26 @@ func (l *Ledger) ActivateFlow(_ context.Context, a ledger.Activation) error {
 	l.putNew(key, "plan:"+revision, "0")
 	l.jot("flow_activated", ids.Attempt{Flow: a.Flow}, 0, "", "", revision)
 	return nil
+}
+
+// recall reads off a flow's cycles what they can tell of its state, which was
+// lost.
+func (l *Ledger) recall(f ids.FlowID) {
+	key := flowKey(f, "state")
+	var slot int64
+	for _, c := range l.ordered(flowKey(f, "cycles")) {
+		n, status := number(c.member), cycleKey(f, number(c.member))+":status"
+		if n > l.number(key, "last_cycle") {
+			l.put(key, "last_cycle", c.member)
+		}
+		if l.has(status, "revision") && l.get(status, "archived") != "1" {
+			l.add(key, "plan:"+l.get(status, "revision"), 1)
+		}
+		if s := l.number(status, "slot"); l.get(status, "trigger") == "slot" && s > slot {
+			slot = s
+			l.put(key, "last_slot", itoa(s), "last_slot_uuid", l.get(status, "uuid"), "last_slot_cycle", c.member)
+		}
+	}
 }
 
 // known returns a flow's status; ErrGone when there is no such flow.
@@ -115,6 +136,12 @@ func (l *Ledger) DeleteFlow(_ context.Context, f ids.FlowID) (bool, error) {
 	}
 	if status != "deleting" {
 		l.put(flowKey(f, "state"), "status", "deleting")
+		if uid := l.get(flowKey(f, "state"), "uid"); uid != "" {
+			l.rank(deletedKey, uid, l.now)
+			for _, old := range l.ordered(deletedKey)[:max(0, len(l.sorted[deletedKey])-1000)] {
+				l.unrank(deletedKey, old.member)
+			}
+		}
 	}
 	l.post(ledger.KindPurge, ids.Attempt{Flow: f}, 0)
 	if status == "deleting" {

@@ -225,11 +225,15 @@ func cycleKey(f ids.FlowID, n int64) string { return flowKey(f, "cycle:"+itoa(n)
 func nodeKey(base string, n ids.NodeID) string { return base + ":node:" + string(n) + ":state" }
 
 const (
-	activeKey = prefix + ":active"
-	leasesKey = prefix + ":leases"
-	timersKey = prefix + ":timers"
-	holdsKey  = prefix + ":holds"
-	flowsKey  = prefix + ":flows"
+	activeKey     = prefix + ":active"
+	closingKey    = prefix + ":closing"
+	deletedKey    = prefix + ":deleted"
+	repairsKey    = prefix + ":repairs"
+	recoveriesKey = prefix + ":recoveries"
+	leasesKey     = prefix + ":leases"
+	timersKey     = prefix + ":timers"
+	holdsKey      = prefix + ":holds"
+	flowsKey      = prefix + ":flows"
 )
 
 func heldKey(waitsFor string) string { return prefix + ":held:" + waitsFor }

@@ -64,6 +64,12 @@ func (l *Ledger) standing(p place) string {
 	return string(status) + " " + itoa(int64(attempt))
 }
 
+// repaired counts and journals a repair.
+func (l *Ledger) repaired(p place, kind, cause string, n int, token string) {
+	l.add(repairsKey, kind, 1)
+	l.note(p, "repair", n, token, "", kind+": "+cause)
+}
+
 // unhold takes a held node out of the set that keeps it.
 func (l *Ledger) unhold(p place) {
 	if held := l.get(p.node, "held"); held != "" {
@@ -75,7 +81,7 @@ func (l *Ledger) unhold(p place) {
 
 func (l *Ledger) makeReady(p place, n int, why string) {
 	l.put(p.node, "status", "ready", "attempt", itoa(int64(n)), "ready_at", itoa(l.now))
-	l.drop(p.node, "token", "suspect", "blocker", "held")
+	l.drop(p.node, "token", "suspect", "blocker", "held", "again")
 	l.post(ledger.KindReady, p.Attempt, n)
 	l.note(p, "ready", n, "", "", why)
 }
@@ -120,6 +126,7 @@ func (l *Ledger) end(p place) {
 	l.unrank(timersKey, timerMember("deadline", whole))
 	l.add(flowKey(p.Flow, "state"), "active", -1)
 	l.add(flowKey(p.Flow, "state"), "cycles_"+final, 1)
+	l.rank(closingKey, leaseMember(whole), l.now)
 	l.post(ledger.KindClosed, whole, 0)
 	l.note(p.of(""), "cycle_end", 0, "", "", final)
 }

@@ -158,28 +158,6 @@ func (l *Ledger) ReadPosted(context.Context) (ledger.Posted, error) {
 	return ledger.PostedOf(l.entries("", int64(len(l.outbox.items)))), nil
 }
 
-// Protections tells which of the given running nodes have a lease and which of
-// the retrying ones have a timer.
-func (l *Ledger) Protections(_ context.Context, c ledger.ActiveCycle, nodes []ledger.NodeState) (leases, timers map[ids.NodeID]bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	leases, timers = map[ids.NodeID]bool{}, map[ids.NodeID]bool{}
-	for _, n := range nodes {
-		a := ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}
-		switch n.Status {
-		case "running":
-			if _, ok := l.score(leasesKey, leaseMember(a)); ok {
-				leases[n.Node] = true
-			}
-		case "retrying":
-			if _, ok := l.score(timersKey, timerMember("retry", a)); ok {
-				timers[n.Node] = true
-			}
-		}
-	}
-	return leases, timers, nil
-}
-
 // Dump returns every key with its content as text, as package ledger does; a plan
 // is its flow's uid.
 func (l *Ledger) Dump(context.Context) (map[string]string, error) {

@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -97,105 +96,9 @@ func (l *Ledger) OfferAgain(_ context.Context, epoch ids.Epoch, a ids.Attempt, w
 	}
 	l.unhold(p)
 	l.makeReady(p, a.N, why)
-	return true, nil
-}
-
-// MendNode puts back what a node lacks, if it is still as the audit saw it.
-func (l *Ledger) MendNode(_ context.Context, epoch ids.Epoch, a ids.Attempt, seen, repair string, lease time.Duration) (bool, error) {
-	defer l.begin()()
-	if err := l.fence("mend_node", epoch); err != nil {
-		return false, err
+	l.put(p.node, "again", "1")
+	if why == "message lost" {
+		l.repaired(p, "message", "offered, in no queue, and claimed by nobody", a.N, "")
 	}
-	p := at(a, epoch)
-	if !l.here(p) || !l.open(p) && l.get(p.cycle, "status") != "cancelling" {
-		return false, nil
-	}
-	if repair == ledger.MendSpread {
-		if !l.open(p) || !l.has(spreadKey(p), "spread") {
-			return false, nil
-		}
-		l.post(ledger.KindSpread, a, 0)
-		l.note(p, "repair", a.N, "", "", repair)
-		return true, nil
-	}
-	status, attempt := l.state(p)
-	of, known := map[string]task.Status{ledger.MendReady: "", ledger.MendDecide: "", ledger.MendOffer: task.Ready,
-		ledger.MendLease: task.Running, ledger.MendTimer: task.Retrying}[repair]
-	switch {
-	case string(status) != seen, attempt != a.N, known && string(of) != seen,
-		repair != ledger.MendLease && !l.open(p), repair == ledger.MendOffer && l.has(p.node, "blocker"):
-		return false, nil
-	}
-	token := l.get(p.node, "token")
-	switch repair {
-	case ledger.MendLease:
-		if _, ok := l.score(leasesKey, leaseMember(a)); ok {
-			return false, nil
-		}
-		l.rank(leasesKey, leaseMember(a), l.now+lease.Milliseconds())
-	case ledger.MendTimer:
-		if _, ok := l.score(timersKey, timerMember("retry", a)); ok {
-			return false, nil
-		}
-		l.rank(timersKey, timerMember("retry", a), l.now)
-		l.post(ledger.KindTimer, a, a.N)
-	case ledger.MendDecide:
-		l.post(ledger.KindDecide, a, 0)
-	case ledger.MendReady:
-		l.makeReady(p, 1, "mended")
-	default:
-		l.post(ledger.KindReady, a, a.N)
-	}
-	l.note(p, "repair", a.N, token, "", repair)
-	return true, nil
-}
-
-// MendCounts replaces a cycle's counters, if completed_nodes is still seen.
-func (l *Ledger) MendCounts(_ context.Context, epoch ids.Epoch, c ledger.ActiveCycle, seen int64, counters map[string]int, joins []ledger.JoinFix) (bool, error) {
-	defer l.begin()()
-	if err := l.fence("mend_counts", epoch); err != nil {
-		return false, err
-	}
-	p := at(ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID}, epoch)
-	if !l.here(p) || !l.open(p) && l.get(p.cycle, "status") != "cancelling" || l.get(p.cycle, "completed_nodes") != itoa(seen) {
-		return false, nil
-	}
-	for name, v := range counters {
-		l.put(p.cycle, name, itoa(int64(v)))
-	}
-	for _, j := range joins {
-		if l.get(p.base+":joins", j.Field) == j.Seen {
-			l.put(p.base+":joins", j.Field, itoa(int64(j.Right)))
-		}
-	}
-	l.note(p, "repair", 0, "", "", "counts")
-	l.closeCycle(p)
-	return true, nil
-}
-
-// MendFlow counts a flow's open cycles anew, if the count is still seen.
-func (l *Ledger) MendFlow(_ context.Context, epoch ids.Epoch, f ids.FlowID, seen int64) (bool, error) {
-	defer l.begin()()
-	if err := l.fence("mend_flow", epoch); err != nil {
-		return false, err
-	}
-	key := flowKey(f, "state")
-	if active, ok := l.hashes[key]["active"]; !ok || active != itoa(seen) || l.get(key, "status") == "deleting" {
-		return false, nil
-	}
-	var open int64
-	for _, c := range l.ordered(flowKey(f, "cycles")) {
-		status := cycleKey(f, number(c.member)) + ":status"
-		if s := l.get(status, "status"); s != "running" && s != "cancelling" {
-			continue
-		}
-		open++
-		member := cycleMember(f, number(c.member), l.get(status, "uuid"))
-		if _, ok := l.score(activeKey, member); !ok {
-			l.rank(activeKey, member, l.number(status, "started_at"))
-		}
-	}
-	l.put(key, "active", itoa(open))
-	l.jot("repair", ids.Attempt{Flow: f}, epoch, "", "", "active")
 	return true, nil
 }
