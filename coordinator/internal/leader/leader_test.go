@@ -86,7 +86,16 @@ type cluster struct {
 	mended []string
 }
 
+// start makes a cluster whose workers work.
 func start(t *testing.T) *cluster {
+	t.Helper()
+	c := bare(t)
+	c.work(4)
+	return c
+}
+
+// bare makes a cluster without workers.
+func bare(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{T: t, redis: miniredis.RunT(t), shelf: &shelf{flows: map[ids.FlowID]catalog.Record{}}, broker: inproc.New("station"),
 		closed: make(chan ledger.CycleState, 10_000)}
@@ -113,7 +122,6 @@ func start(t *testing.T) *cluster {
 			defer c.mu.Unlock()
 			c.mended = append(c.mended, kind)
 		}}}
-	c.work(4)
 	return c
 }
 
