@@ -27,7 +27,7 @@ type Settings struct {
 	EtcdUsername      string        `help:"User of etcd; empty for none."`
 	EtcdPassword      string        `help:"Password of that user; better given as STATION_ETCD_PASSWORD_FILE."`
 	RedisURL          string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
-	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://." default:"amqp://guest:guest@127.0.0.1:5672/"`
+	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix            string        `help:"First part of every key and queue name." default:"station"`
 	QueueType         string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
 	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`

@@ -15,7 +15,7 @@ type Settings struct {
 	process.Base `embed:""`
 
 	RedisURL    string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
-	RabbitmqURL string        `help:"Where the task queues are: amqp:// or amqps://." default:"amqp://guest:guest@127.0.0.1:5672/"`
+	RabbitmqURL string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix      string        `help:"First part of every key and queue name." default:"station"`
 	QueueType   string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
 	HTTPAddr    string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`

@@ -12,8 +12,12 @@ import (
 // moment only while nobody writes: for tests and for looking at a small ledger.
 func (l *Ledger) Dump(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
+	node, err := l.node(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the server: %w", classify(err))
+	}
 	for cursor := uint64(0); ; {
-		keys, next, err := l.rdb.Scan(ctx, cursor, escapePattern(l.prefix)+":*", 1000).Result()
+		keys, next, err := node.Scan(ctx, cursor, escapePattern(l.prefix)+":*", 1000).Result()
 		if err != nil {
 			return nil, fmt.Errorf("scan keys: %w", classify(err))
 		}

@@ -69,6 +69,7 @@ func Fenced(err error) bool {
 var passing = map[string]bool{
 	"OOM": true, "MISCONF": true, "READONLY": true, "LOADING": true, "NOREPLICAS": true,
 	"MASTERDOWN": true, "CLUSTERDOWN": true, "TRYAGAIN": true, "BUSY": true,
+	"UNBLOCKED": true, // a master that became a replica ends the reads that wait on it
 }
 
 // classify marks the errors after which the same call should be made again.

@@ -28,13 +28,13 @@ func openEmbedded(t *testing.T) *Ledger {
 }
 
 func openAt(t *testing.T, address string) *Ledger {
-	l, err := Open(t.Context(), Config{URL: address, Prefix: "inside-" + uuid.NewString()})
+	l, err := Open(t.Context(), Config{URL: address, Prefix: "inside-{" + uuid.NewString() + "}"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx := context.Background()
-		if keys, err := l.rdb.Keys(ctx, l.prefix+":*").Result(); err == nil && len(keys) > 0 {
+		if keys, err := must(l.node(ctx)).Keys(ctx, l.prefix+":*").Result(); err == nil && len(keys) > 0 {
 			if err := l.rdb.Del(ctx, keys...).Err(); err != nil {
 				t.Error(err)
 			}

@@ -46,6 +46,7 @@ type Ledger struct {
 	journalMax   int64
 	scripts      map[string]*script
 	plainScripts bool
+	elected      bool // others decide which server is the master: it may change
 	server       Server
 	connects     atomic.Int64
 	fenced       refusals
@@ -81,6 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.elected = opts.MasterName != "" || opts.IsClusterMode
 	opts.OnConnect = func(context.Context, *redis.Conn) error { l.connects.Add(1); return nil }
 	blockingOpts := *opts
 	blockingOpts.OnConnect = nil
@@ -137,7 +139,7 @@ func (l *Ledger) RunID(ctx context.Context) (string, error) {
 	if l.server.Embedded {
 		return "", nil
 	}
-	info, err := l.rdb.Info(ctx, "server").Result()
+	info, err := l.info(ctx, "server")
 	if err != nil {
 		return "", fmt.Errorf("redis info: %w", classify(err))
 	}
@@ -150,7 +152,7 @@ func (l *Ledger) Memory(ctx context.Context) (used, limit int64, err error) {
 	if l.server.Embedded {
 		return 0, 0, nil
 	}
-	info, err := l.rdb.Info(ctx, "memory").Result()
+	info, err := l.info(ctx, "memory")
 	if err != nil {
 		return 0, 0, fmt.Errorf("redis info: %w", classify(err))
 	}
@@ -166,9 +168,12 @@ func (l *Ledger) RewriteAOF(ctx context.Context) error {
 	if l.server.Embedded || !l.server.AOF {
 		return nil
 	}
-	failpoint.Before("rewrite_aof")
-	err := l.rdb.BgRewriteAOF(ctx).Err()
-	failpoint.After("rewrite_aof")
+	node, err := l.node(ctx)
+	if err == nil {
+		failpoint.Before("rewrite_aof")
+		err = node.BgRewriteAOF(ctx).Err()
+		failpoint.After("rewrite_aof")
+	}
 	if err != nil {
 		return fmt.Errorf("bgrewriteaof: %w", classify(err))
 	}
@@ -189,7 +194,7 @@ func (l *Ledger) checkSchema(ctx context.Context) error {
 }
 
 func (l *Ledger) inspect(ctx context.Context) error {
-	info, err := l.rdb.Info(ctx).Result()
+	info, err := l.info(ctx)
 	if err != nil && (ctx.Err() != nil || redis.IsAuthError(err) || redis.IsPermissionError(err)) {
 		return fmt.Errorf("reach redis: INFO: %w", classify(err))
 	}
@@ -215,6 +220,9 @@ func (l *Ledger) inspect(ctx context.Context) error {
 		faults = append(faults, fmt.Errorf("maxmemory-policy is %s and would delete live cycles: set it to noeviction", l.server.Policy))
 	}
 	if l.server.Role != "" && l.server.Role != "master" {
+		if l.elected {
+			return fmt.Errorf("%w: the one that was taken for the master is a %s now", ErrUnavailable, l.server.Role)
+		}
 		faults = append(faults, fmt.Errorf("this redis is a %s: give the address of the master, or a sentinel URL", l.server.Role))
 	}
 	return errors.Join(faults...)

@@ -74,17 +74,16 @@ func (s server) open(t testing.TB) *ledger.Ledger {
 	return l
 }
 
-func (s server) openRaw(t testing.TB) (*ledger.Ledger, *redis.Client) {
+func (s server) openRaw(t testing.TB) (*ledger.Ledger, redis.Cmdable) {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-" + uuid.NewString(), Name: "test"})
+	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-{" + uuid.NewString() + "}", Name: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts, err := redis.ParseURL(s.url)
+	raw, err := l.Node(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := redis.NewClient(opts)
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's is over
 		keys, err := raw.Keys(ctx, l.Prefix()+":*").Result()
@@ -92,9 +91,6 @@ func (s server) openRaw(t testing.TB) (*ledger.Ledger, *redis.Client) {
 			err = raw.Unlink(ctx, keys...).Err()
 		}
 		if err != nil {
-			t.Error(err)
-		}
-		if err := raw.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := l.Close(); err != nil {
@@ -107,21 +103,20 @@ func (s server) openRaw(t testing.TB) (*ledger.Ledger, *redis.Client) {
 // draw opens a ledger for one draw of a property; the second result ends it.
 func (s server) draw(t testing.TB) (*ledger.Ledger, func()) {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-" + uuid.NewString()})
+	l, err := ledger.Open(t.Context(), ledger.Config{URL: s.url, Prefix: "test-{" + uuid.NewString() + "}"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts, err := redis.ParseURL(s.url)
+	raw, err := l.Node(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := redis.NewClient(opts)
 	return l, func() {
 		keys, err := raw.Keys(t.Context(), l.Prefix()+":*").Result()
 		if err == nil && len(keys) > 0 {
 			err = raw.Unlink(t.Context(), keys...).Err()
 		}
-		for _, e := range []error{err, raw.Close(), l.Close()} {
+		for _, e := range []error{err, l.Close()} {
 			if e != nil {
 				t.Error(e)
 			}

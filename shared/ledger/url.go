@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -14,12 +15,34 @@ import (
 // comes all at once, as after an election, need not wait for them.
 const warmConnections = 4
 
+// parseURL is url.Parse for a list of hosts, which that refuses: all but the first
+// are taken out. Errors never hold the URL, which may hold a password.
+func parseURL(text string) (u *url.URL, addrs []string, err error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	addrs = strings.Split(rest[at:end], ",")
+	u, err = url.Parse(scheme + "://" + rest[:at] + addrs[0] + rest[end:])
+	if err != nil || u.Host == "" {
+		return nil, nil, errors.New("redis URL is not of the form redis://[user:password@]host:port[/db]")
+	}
+	for _, a := range addrs {
+		if a == "" {
+			return nil, nil, errors.New("redis URL has an empty address in its list")
+		}
+	}
+	return u, addrs, nil
+}
+
 // options reads the address forms of Config.URL. Its errors never hold the URL,
 // which may hold a password.
 func options(cfg Config) (*redis.UniversalOptions, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("redis URL is not of the form redis://[user:password@]host:port[/db]")
+	u, addrs, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
 	}
 	o := &redis.UniversalOptions{
 		ClientName:            cfg.Name,
@@ -59,7 +82,7 @@ func options(cfg Config) (*redis.UniversalOptions, error) {
 	default:
 		return nil, fmt.Errorf("redis URL has scheme %q: use redis, rediss, redis+sentinel or redis+cluster", u.Scheme)
 	}
-	o.Addrs = strings.Split(u.Host, ",")
+	o.Addrs = addrs
 	o.Username = u.User.Username()
 	o.Password, _ = u.User.Password()
 	return o, nil

@@ -23,7 +23,9 @@ const (
 type Config struct {
 	// URL is amqp://user:password@host:port/vhost or amqps://… for TLS; query
 	// parameters (cacertfile, certfile, keyfile, server_name_indication,
-	// heartbeat, …) as RabbitMQ's URI specification has them. It is never logged.
+	// heartbeat, …) as RabbitMQ's URI specification has them. Several brokers of one
+	// cluster are separated by commas; each connection goes to one of them, and to
+	// another one when that is lost. It is never logged.
 	URL string
 	// Prefix of all queue names; it names the parking queue.
 	Prefix string
@@ -39,9 +41,12 @@ type Config struct {
 // Validate tells everything that is wrong with c. Run fails with the same error.
 func (c Config) Validate() error {
 	var faults []error
-	if _, err := amqp.ParseURI(c.URL); err != nil {
-		// The parser's own text may quote the password.
-		faults = append(faults, errors.New("URL: cannot be read; want amqp://user:password@host:port/vhost with special characters percent-encoded"))
+	for i, u := range c.urls() {
+		if _, err := amqp.ParseURI(u); err != nil {
+			// The parser's own text may quote the password.
+			faults = append(faults, fmt.Errorf("URL: address %d cannot be read; want amqp://user:password@host:port/vhost with special characters percent-encoded, "+
+				"and commas between several", i+1))
+		}
 	}
 	if c.Prefix == "" {
 		faults = append(faults, errors.New("Prefix: is empty; give the prefix of all queue names"))
@@ -57,9 +62,24 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// address is where the broker is, without the credentials.
-func (c Config) address() string {
-	uri, err := amqp.ParseURI(c.URL)
+// urls are the brokers. A comma separates two of them only before the next one's
+// scheme, for a password may hold one.
+func (c Config) urls() []string {
+	var out []string
+	for _, part := range strings.Split(c.URL, ",") {
+		next := strings.HasPrefix(part, "amqp://") || strings.HasPrefix(part, "amqps://")
+		if next || len(out) == 0 {
+			out = append(out, part)
+			continue
+		}
+		out[len(out)-1] += "," + part
+	}
+	return out
+}
+
+// address is where a broker is, without the credentials.
+func address(broker string) string {
+	uri, err := amqp.ParseURI(broker)
 	if err != nil {
 		return ""
 	}
@@ -70,5 +90,5 @@ func (c Config) logger(role string) hclog.Logger {
 	if c.Log == nil {
 		return hclog.NewNullLogger()
 	}
-	return c.Log.With("role", role, "broker", c.address())
+	return c.Log.With("role", role)
 }

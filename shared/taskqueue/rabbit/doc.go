@@ -14,7 +14,9 @@
 // carried over and the client library's own recovery stays off, since a channel
 // that lives through a reconnect accepts acks for deliveries of the old
 // connection and applies them to messages of the new one. Between two attempts
-// lies an exponential pause of 0.1 to 3 seconds. A silent broker is noticed by
+// lies an exponential pause of 0.1 to 3 seconds. With several brokers each connection
+// begins at one of them by chance and takes the next one after a loss or a failed
+// dial; it pauses only when all have failed, or when it was lost at once. A silent broker is noticed by
 // heartbeats of 3 seconds, after at most 9.
 //
 // # Publishing

@@ -92,6 +92,36 @@ func TestPublishWhileDown(t *testing.T) {
 	resolves(t, b.publish(t, b.queue), nil)
 }
 
+// TestAnotherBroker: of several addresses one is used; when it is lost, the next
+// one is, and when all are lost, the first that is back.
+func TestAnotherBroker(t *testing.T) {
+	first, a := through(t, broker(t))
+	second, b := through(t, broker(t))
+	p := rabbit.NewPublisher(rabbit.Config{URL: first + "," + second, Prefix: "test-" + rand.Text(), Name: "several"})
+	start(t, p)
+	cut := func(r *relay.Relay, f relay.Faults) <-chan struct{} {
+		was := p.Ready()
+		if err := r.Set(f); err != nil {
+			t.Fatal(err)
+		}
+		return was
+	}
+	used, other := a, b
+	if b.Counts().Open > 0 {
+		used, other = b, a
+	}
+	was := cut(used, relay.Faults{Cut: true})
+	until(t, "loss noticed", func() bool { return p.Ready() != was })
+	await(t, "connection to the other broker", p.Ready())
+	if other.Counts().Open != 1 {
+		t.Fatalf("the other broker has %d connections", other.Counts().Open)
+	}
+	was = cut(other, relay.Faults{Cut: true})
+	until(t, "loss noticed", func() bool { return p.Ready() != was })
+	cut(used, relay.Faults{})
+	await(t, "connection to the one that is back", p.Ready())
+}
+
 // TestCutWithOpenReceipts: the broker stored the messages, its answers are lost.
 func TestCutWithOpenReceipts(t *testing.T) {
 	b := newBench(t)

@@ -3,6 +3,7 @@ package rabbit
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -64,28 +65,36 @@ func (l *link) run(ctx context.Context, start use) error {
 		return err
 	}
 	pause := newPause()
-	failing := false
+	brokers := l.cfg.urls()
+	at := rand.IntN(len(brokers)) // so that processes spread over the brokers
+	failed := 0                   // dials in a row
 	for ctx.Err() == nil {
-		conn, err := l.dial(ctx)
+		conn, err := l.dial(ctx, brokers[at])
 		if ctx.Err() != nil {
 			if err == nil {
 				conn.end()
 			}
 			break
 		}
+		broker := address(brokers[at])
+		at = (at + 1) % len(brokers) // whatever happens, the next one is another one
 		if err != nil {
-			if !failing {
-				l.log.Warn("cannot connect to the broker, trying on", "error", err)
+			if failed == 0 {
+				l.log.Warn("cannot connect to the broker, trying on", "broker", broker, "error", err)
 			}
-			failing = true
-			wait(ctx, pause.NextBackOff())
+			if failed++; failed%len(brokers) == 0 {
+				wait(ctx, pause.NextBackOff())
+			}
 			continue
 		}
-		failing = false
+		failed = 0
 		began := time.Now()
-		l.serve(ctx, conn, start)
+		l.serve(ctx, conn, broker, start)
 		if time.Since(began) > maxPause {
 			pause.Reset()
+			if len(brokers) > 1 {
+				continue
+			}
 		}
 		wait(ctx, pause.NextBackOff())
 	}
@@ -93,7 +102,8 @@ func (l *link) run(ctx context.Context, start use) error {
 }
 
 // serve is one generation.
-func (l *link) serve(ctx context.Context, conn *connection, start use) {
+func (l *link) serve(ctx context.Context, conn *connection, broker string, start use) {
+	log := l.log.With("broker", broker)
 	// The library sends to these from its reader: room for what arrives while
 	// this function closes the connection.
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
@@ -101,16 +111,16 @@ func (l *link) serve(ctx context.Context, conn *connection, start use) {
 	generation, end := context.WithCancel(context.WithoutCancel(ctx))
 	leave := start(generation, conn)
 	l.setUp(true)
-	l.log.Info("connected to the broker")
+	log.Info("connected to the broker")
 	for open := true; open; {
 		select {
 		case <-ctx.Done():
 			conn.end()
-			l.log.Info("connection to the broker closed")
+			log.Info("connection to the broker closed")
 			open = false
 		case err := <-closed:
 			if err != nil {
-				l.log.Warn("connection to the broker lost", "error", err)
+				log.Warn("connection to the broker lost", "error", err)
 			}
 			open = false
 		case b, ok := <-blocking:
@@ -151,12 +161,12 @@ func (l *link) setBlocked(b amqp.Blocking) {
 }
 
 // dial makes a connection; it gives up when ctx ends.
-func (l *link) dial(ctx context.Context) (*connection, error) {
+func (l *link) dial(ctx context.Context, broker string) (*connection, error) {
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(l.cfg.Name + " " + l.role)
 	var raw net.Conn
 	stop := func() bool { return true }
-	conn, err := amqp.DialConfig(l.cfg.URL, amqp.Config{
+	conn, err := amqp.DialConfig(broker, amqp.Config{
 		Heartbeat:  heartbeat,
 		Properties: properties,
 		Dial: func(network, addr string) (net.Conn, error) {

@@ -144,6 +144,10 @@ func TestBadSettings(t *testing.T) {
 	if strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("error shows the password: %v", err)
 	}
+	several := rabbit.Config{URL: "amqp://u:a,b@h:1/,amqps://h:2/,amqp://h:x/", Prefix: "p"}
+	if err := several.Validate(); err == nil || !strings.Contains(err.Error(), "address 3 ") || strings.Contains(err.Error(), "address 2") {
+		t.Errorf("of three addresses the last one is wrong, got %v", err)
+	}
 	c := rabbit.NewConsumer(cfg)
 	if err := c.Run(context.Background()); err == nil {
 		t.Error("bad settings are taken")
