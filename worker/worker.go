@@ -139,6 +139,7 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 	if cfg.Health != nil {
 		mux := process.Mux(health, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 		mux.HandleFunc("GET /worker", identity(cfg.ID))
+		mux.HandleFunc("GET /worker/presence", presence(cfg.ID))
 		base = append(base, process.Service{Name: "health", Run: func(ctx context.Context) error { return process.Serve(ctx, cfg.Health, mux) }})
 	}
 	work := process.Service{Name: "intake", Run: func(ctx context.Context) error {

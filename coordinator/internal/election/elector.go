@@ -10,6 +10,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/presence"
 )
 
 // Causes with which the context of a leading function is cancelled
@@ -85,7 +87,7 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term T
 	observer.Go(func() { e.observe(octx) })
 	observer.Go(func() { e.vigil(octx) })
 	if e.cfg.Presence != nil {
-		observer.Go(func() { e.servePresence(octx) })
+		observer.Go(func() { presence.Serve(octx, e.cfg.Presence, e.instance, e.cfg.Log) })
 	}
 	defer func() {
 		stop()

@@ -1,53 +1,12 @@
 package election
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"net"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/tradingflow/weather-station/coordinator/internal/presence"
 )
-
-// presencePatience bounds one dial and the wait for the name that follows.
-const presencePatience = time.Second
-
-// servePresence answers on the presence listener: each connection gets this
-// instance's name on a line and is then held open until the other side goes or
-// ctx ends. Nothing else is ever said; that the connection stands is the message.
-func (e *Elector) servePresence(ctx context.Context) {
-	var open sync.WaitGroup
-	defer open.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = e.cfg.Presence.Close() }) // ends Accept
-	defer stop()
-	for {
-		conn, err := e.cfg.Presence.Accept()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			e.cfg.Log.Warn("presence connection can't be accepted", "error", err)
-			pause(ctx, 100*time.Millisecond)
-			continue
-		}
-		open.Go(func() {
-			shut := context.AfterFunc(ctx, func() { _ = conn.Close() })
-			defer shut()
-			defer func() { _ = conn.Close() }() // nothing was promised to the other side
-			if _, err := conn.Write([]byte(e.instance + "\n")); err != nil {
-				return
-			}
-			var nothing [64]byte
-			for {
-				if _, err := conn.Read(nothing[:]); err != nil {
-					return
-				}
-			}
-		})
-	}
-}
 
 // vigil holds a connection to every candidate ahead in the line, so that this
 // one learns of a death at once. It ends with ctx.
@@ -101,60 +60,13 @@ func (e *Elector) ahead(v View) map[string]Candidate {
 }
 
 // attend holds a connection to one candidate until ctx ends, and deletes the
-// candidate's key on proof of its death: a connection that stood is broken, and
-// the address refuses another one, or somebody else answers there. An address
-// that never answered as that candidate proves nothing, so a wrong one costs
-// speed and never a leader.
+// candidate's key on proof of its death.
 func (e *Elector) attend(ctx context.Context, c Candidate) {
-	known := false
-	wait := 20 * time.Millisecond
-	for ctx.Err() == nil {
-		name, err := e.hold(ctx, c)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case name == c.Instance:
-			known, wait = true, time.Millisecond // one that dies may accept a little longer
-			e.cfg.Log.Debug("connection to a candidate broke", "candidate", c.ID)
-			continue // it broke: dial again at once
-		case known && (name != "" || errors.Is(err, syscall.ECONNREFUSED)):
-			e.cfg.Log.Debug("candidate is proven gone", "candidate", c.ID)
-			e.bury(ctx, c)
-			return
-		}
-		pause(ctx, wait)
-		wait = min(2*wait, time.Second)
+	log := e.cfg.Log.With("candidate", c.ID)
+	if presence.Attend(ctx, c.Instance, presence.TCP(c.Presence, c.Instance), func() { log.Debug("connection to a candidate broke") }) {
+		log.Debug("candidate is proven gone")
+		e.bury(ctx, c)
 	}
-}
-
-// hold dials a candidate, reads who answers, and, if it is the candidate, waits
-// until the connection breaks.
-func (e *Elector) hold(ctx context.Context, c Candidate) (name string, err error) {
-	dialer := net.Dialer{Timeout: presencePatience, KeepAlive: time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", c.Presence)
-	if err != nil {
-		return "", err
-	}
-	shut := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer shut()
-	defer func() { _ = conn.Close() }() // what it had to say is read
-	if err := conn.SetReadDeadline(time.Now().Add(presencePatience)); err != nil {
-		return "", err
-	}
-	r := bufio.NewReaderSize(conn, 256)
-	line, err := r.ReadSlice('\n')
-	if err != nil {
-		return "", err
-	}
-	name = strings.TrimSpace(string(line))
-	if name != c.Instance {
-		return name, nil
-	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return "", err
-	}
-	_, err = r.ReadByte()
-	return name, err
 }
 
 // politeness is how long one that is not next in line leaves a dead one to the

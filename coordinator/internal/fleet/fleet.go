@@ -31,6 +31,7 @@ type Fleet struct {
 	paused func(f ids.FlowID) bool
 	lost   func()
 	log    hclog.Logger
+	vigil  *Vigil // hears who lives; may be nil
 
 	mu      sync.RWMutex
 	workers []ledger.Worker
@@ -42,6 +43,9 @@ type Fleet struct {
 func New(l Ledger, paused func(f ids.FlowID) bool, lost func(), log hclog.Logger) *Fleet {
 	return &Fleet{ledger: l, paused: paused, lost: lost, log: log}
 }
+
+// Tell has a vigil hear who lives. Call it before Run.
+func (f *Fleet) Tell(v *Vigil) { f.vigil = v }
 
 // Carries reports whether a node of that type can be offered to a pool: every
 // worker carries the built-in types, others must be advertised by a live one, as
@@ -73,6 +77,9 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	before := f.workers
 	f.workers, f.known = ws, true
 	f.mu.Unlock()
+	if f.vigil != nil {
+		f.vigil.Set(ws)
+	}
 	for _, w := range before {
 		gone := !slices.ContainsFunc(ws, func(x ledger.Worker) bool { return x.ID == w.ID })
 		if gone && !w.Draining {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tradingflow/weather-station/coordinator/internal/presence"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -55,6 +56,15 @@ func WorkerGone(ctx context.Context, w ledger.Worker) bool {
 	}
 	name, err := ids.ParseWorkerID(strings.TrimSpace(string(body)))
 	return err == nil && name != w.ID
+}
+
+// HoldWorker connects to a worker for as long as it lives; nil when its address means
+// nothing here.
+func HoldWorker(w ledger.Worker) presence.Hold {
+	if w.Health == "" || !reachable(w) {
+		return nil
+	}
+	return presence.HTTP("http://"+w.Health+"/worker/presence", string(w.ID))
 }
 
 // reachable reports whether the announced address means the worker's machine

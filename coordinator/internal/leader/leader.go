@@ -165,6 +165,7 @@ type reign struct {
 	audit     *reconcile.Audit
 	retention *retention.Keeper
 	fleet     *fleet.Fleet
+	vigil     *fleet.Vigil
 	mirror    *mirror.Mirror
 	changes   *registry.Subscription
 	memory    atomic.Bool // Redis is short of memory
@@ -185,7 +186,9 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(timed, epoch, cfg.Within, log)
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: timed, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
-		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }})
+		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }, Claims: cfg.Ledger.ClaimsOf})
+	r.vigil = fleet.NewVigil(fleet.VigilConfig{Hold: HoldWorker, Log: log, Gone: func(ctx context.Context, w ledger.Worker) error { return r.leases.WorkerGone(ctx, w.ID) }})
+	r.fleet.Tell(r.vigil)
 	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: timed, Plans: cfg.Plans, Depths: cfg.Queue, Flows: kept{r}, Prefix: cfg.Prefix,
 		Epoch: epoch, Lease: cfg.Lease, Within: cfg.Within, Log: log, Mended: r.mended})
 	r.retention = retention.New(retention.Config{Ledger: cfg.Ledger, Plans: cfg.Plans, Epoch: epoch, Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log})
@@ -209,6 +212,7 @@ func (r *reign) loops() []func(context.Context) error {
 		r.timers.Run,
 		r.audit.Run,
 		r.retention.Run,
+		r.vigil.Run,
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
 }

@@ -38,6 +38,8 @@ type LeasesConfig struct {
 	Log     hclog.Logger
 	Gone    func(ctx context.Context, w ledger.Worker) bool // proves that a worker's process is gone
 	Revoked func()                                          // a claim was revoked; may be nil
+	// Claims lists the running claims of a worker.
+	Claims func(ctx context.Context, w ids.WorkerID) ([]ids.Attempt, error)
 }
 
 const (
@@ -225,7 +227,7 @@ func (k *Leases) look(leases []ledger.Lease, clock, now time.Time) (over []ids.A
 // Suspect looks whether the worker that holds a claim still lives, and revokes
 // the claim when it is proven gone.
 func (k *Leases) Suspect(ctx context.Context, a ids.Attempt) error {
-	_, err := k.expire(ctx, a, "worker gone", func(s ledger.NodeState) (bool, error) {
+	_, err := k.expire(ctx, a, workerGone, func(s ledger.NodeState) (bool, error) {
 		if s.Attempt != a.N {
 			return false, nil
 		}
