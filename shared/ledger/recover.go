@@ -36,31 +36,6 @@ func (l *Ledger) Leases(ctx context.Context) ([]Lease, error) {
 	return out, nil
 }
 
-// ClaimsOf returns the running claims of one worker. N is 0, as in Leases.
-func (l *Ledger) ClaimsOf(ctx context.Context, w ids.WorkerID) ([]ids.Attempt, error) {
-	leases, err := l.Leases(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []ids.Attempt
-	for part := range slices.Chunk(leases, 1000) {
-		pipe := l.rdb.Pipeline()
-		holders := make([]*redis.StringCmd, len(part))
-		for i, c := range part {
-			holders[i] = pipe.HGet(ctx, l.nodeKey(c.Flow, c.Cycle, c.Node), "worker")
-		}
-		if _, err := pipe.Exec(ctx); err != nil && !isNil(err) {
-			return nil, fmt.Errorf("read holders of claims: %w", classify(err))
-		}
-		for i, h := range holders {
-			if h.Err() == nil && h.Val() == string(w) {
-				out = append(out, part[i].Attempt)
-			}
-		}
-	}
-	return out, nil
-}
-
 func parseMember(p []string) (ids.Attempt, bool) {
 	if len(p) < 3 {
 		return ids.Attempt{}, false

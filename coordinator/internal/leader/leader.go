@@ -166,6 +166,7 @@ type reign struct {
 	retention *retention.Keeper
 	fleet     *fleet.Fleet
 	vigil     *fleet.Vigil
+	swallowed *reconcile.Offers
 	mirror    *mirror.Mirror
 	changes   *registry.Subscription
 	memory    atomic.Bool // Redis is short of memory
@@ -186,7 +187,9 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(timed, epoch, cfg.Within, log)
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: timed, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
-		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }, Claims: cfg.Ledger.ClaimsOf})
+		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }, Holders: cfg.Ledger.Holders,
+		Frozen: func(next ids.Attempt) { r.swallowed.Watch(next) }})
+	r.swallowed = reconcile.NewOffers(reconcile.OffersConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix, Epoch: epoch, Log: log})
 	r.vigil = fleet.NewVigil(fleet.VigilConfig{Hold: HoldWorker, Log: log, Gone: func(ctx context.Context, w ledger.Worker) error { return r.leases.WorkerGone(ctx, w.ID) }})
 	r.fleet.Tell(r.vigil)
 	r.audit = reconcile.NewAudit(reconcile.AuditConfig{Ledger: timed, Plans: cfg.Plans, Depths: cfg.Queue, Flows: kept{r}, Prefix: cfg.Prefix,
@@ -213,6 +216,7 @@ func (r *reign) loops() []func(context.Context) error {
 		r.audit.Run,
 		r.retention.Run,
 		r.vigil.Run,
+		r.swallowed.Run,
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
 }

@@ -14,6 +14,17 @@
 // of many leases run out in one pass, something else than the workers is broken,
 // so the pass waits one lease more and says so.
 //
+// So a worker that stands still loses its claims at most a lease and a look after its
+// last beat: a quarter of a second later than the lease's end, or a twentieth of a short
+// lease. All claims of one worker are not too many at once. The broker
+// goes on handing messages to that worker's free slots for a while, so the offers that
+// follow are looked after and made again while they are unclaimed and in no queue.
+//
+// The leader also holds a connection to every live worker, see package presence: when
+// it proves that the process is gone, all claims of that worker are revoked at once.
+// That worker's record names it by its start as well, so another process by the same
+// name is met as a new one.
+//
 // A redelivered message is no proof that the worker which holds the claim is
 // gone, only a reason to look: the leader dials the health address that worker
 // announced, and revokes at once only when that is refused, or answered by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -38,8 +39,9 @@ type LeasesConfig struct {
 	Log     hclog.Logger
 	Gone    func(ctx context.Context, w ledger.Worker) bool // proves that a worker's process is gone
 	Revoked func()                                          // a claim was revoked; may be nil
-	// Claims lists the running claims of a worker.
-	Claims func(ctx context.Context, w ids.WorkerID) ([]ids.Attempt, error)
+	Frozen  func(next ids.Attempt)                          // its lease alone revoked one; the attempt that follows; may be nil
+	// Holders tells which worker holds each of these claims.
+	Holders func(ctx context.Context, claims []ids.Attempt) ([]ids.WorkerID, error)
 }
 
 const (
@@ -159,7 +161,7 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 	if now.Before(k.quiet) || len(over) == 0 {
 		return len(leases), next, nil
 	}
-	if len(over) > massFloor && len(over)*2 > len(leases) && !k.doubted {
+	if len(over) > massFloor && len(over)*2 > len(leases) && !k.doubted && !k.oneWorker(ctx, over) {
 		k.doubted = true
 		k.quiet = now.Add(k.cfg.Lease)
 		k.cfg.Log.Error("more than half of the leases ran out at once; waiting one lease more before revoking", "over", len(over), "leases", len(leases))
@@ -183,6 +185,13 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 		next = 0
 	}
 	return len(leases), next, errors.Join(faults...)
+}
+
+// oneWorker reports whether all these claims are one worker's: that one is lost then,
+// and nothing else is broken.
+func (k *Leases) oneWorker(ctx context.Context, over []ids.Attempt) bool {
+	holders, err := k.cfg.Holders(ctx, over)
+	return err == nil && len(slices.Compact(holders)) == 1
 }
 
 // watchClock grants grace when Redis's clock was set: what it says of the ends of
@@ -271,6 +280,10 @@ func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, sure f
 		k.cfg.Log.Warn("claim revoked", "flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", s.Attempt, "worker", s.Worker, "cause", cause)
 		if k.cfg.Revoked != nil {
 			k.cfg.Revoked()
+		}
+		if k.cfg.Frozen != nil && cause == ledger.LeaseOver {
+			a.N = s.Attempt + 1
+			k.cfg.Frozen(a)
 		}
 	}
 	return done, nil

@@ -39,6 +39,7 @@ type claims struct {
 	before  func(ids.NodeID)
 	revoked chan revocation
 	fenced  bool
+	many    bool // the claims are of many workers
 }
 
 type revocation struct {
@@ -50,6 +51,19 @@ type revocation struct {
 
 func newClaims() *claims {
 	return &claims{nodes: map[ids.NodeID]*ledger.NodeState{}, ends: map[ids.NodeID]time.Time{}, revoked: make(chan revocation, 1000)}
+}
+
+func (c *claims) Holders(_ context.Context, all []ids.Attempt) ([]ids.WorkerID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]ids.WorkerID, len(all))
+	for i, a := range all {
+		out[i] = ids.WorkerID(c.nodes[a.Node].Worker)
+		if c.many {
+			out[i] = ids.WorkerID(fmt.Sprint("w", len(a.Node)))
+		}
+	}
+	return out, nil
 }
 
 func (c *claims) clock() time.Time { return time.Now().Add(c.skew).Truncate(time.Millisecond) }
@@ -154,7 +168,7 @@ func anyPlan() onePlan {
 }
 
 func keep(t *testing.T, c *claims, gone bool) *reconcile.Leases {
-	k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: anyPlan(), Epoch: 5, Lease: lease, MaxLost: 3, Log: hclog.NewNullLogger(),
+	k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: anyPlan(), Epoch: 5, Lease: lease, MaxLost: 3, Log: hclog.NewNullLogger(), Holders: c.Holders,
 		Gone: func(context.Context, ledger.Worker) bool { return gone }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -352,6 +366,7 @@ func TestAJumpOfTheClockRevokesNoLivingClaim(t *testing.T) {
 func TestAMassExpiryIsDoubtedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClaims()
+		c.many = true
 		for i := range 150 {
 			c.claim(ids.NodeID(fmt.Sprintf("n%d", i)), 1)
 		}
@@ -406,7 +421,7 @@ func TestAFencedKeeperEnds(t *testing.T) {
 		c := newClaims()
 		c.fenced = true
 		c.claim("n1", 1)
-		k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: anyPlan(), Epoch: 5, Lease: lease, Log: hclog.NewNullLogger()})
+		k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: anyPlan(), Epoch: 5, Lease: lease, Log: hclog.NewNullLogger(), Holders: c.Holders})
 		if err := k.Run(t.Context()); !ledger.Fenced(err) {
 			t.Errorf("Run returned %v", err)
 		}
