@@ -13,7 +13,7 @@ BUILD := go build $(VCS) -trimpath -ldflags "$(LDFLAGS)" -o bin/
 SERVERS := scripts/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test test-unit lint check fuzz bench cluster-up cluster-down clean servers-install
+.PHONY: help build dev test test-unit lint check fuzz model bench cluster-up cluster-down clean servers-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: ## lint, and build and tidy each module by itself
 
 fuzz: ## run every fuzz test for FUZZTIME (10s)
 	scripts/check fuzz $(FUZZTIME)
+
+model: ## search the ledger's protocol model with one fault of any kind (needs spin)
+	scripts/check model
 
 bench: servers-install ## run every Go benchmark once, on real servers
 	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)
