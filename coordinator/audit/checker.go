@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -52,10 +53,11 @@ type flow struct {
 	grid     *grid
 	// whole is set when the journal has everything of the flow; seen counts what it
 	// has: slots that started, slots skipped by reason, cycles ended by status.
-	whole   bool
-	started int64
-	skipped map[string]int64
-	ended   map[string]int64
+	whole      bool
+	started    int64
+	skipped    map[string]int64
+	ended      map[string]int64
+	misslotted bool // something is wrong with its slots
 	// first is the lowest number of a cycle that started in the range, 0 = none
 	// did: from it on every start has been seen. last is the newest one's.
 	first, last int64
@@ -148,7 +150,9 @@ func (c *checker) breaks(rule string, r ledger.Record, format string, args ...an
 
 func (c *checker) note(rule string, r ledger.Record, d doubt, format string, args ...any) {
 	c.proof.Broken++
-	c.flow(r.Flow).doubtful[d]++
+	f := c.flow(r.Flow)
+	f.doubtful[d]++
+	f.misslotted = f.misslotted || rule == Slots
 	if len(c.found) < MaxViolations {
 		c.found = append(c.found, finding{Violation{Rule: rule, Record: r.ID, At: r.At, Flow: r.Flow, Cycle: r.Cycle, Node: r.Node,
 			Message: fmt.Sprintf(format, args...)}, d})
@@ -320,15 +324,19 @@ func (c *checker) flowChanged(r ledger.Record) {
 
 // activated follows a new revision. The first of all begins the flow.
 func (c *checker) activated(r ledger.Record, f *flow) {
-	n, err := strconv.ParseInt(r.Detail, 10, 64)
+	number, how, _ := strings.Cut(r.Detail, " ")
+	n, err := strconv.ParseInt(number, 10, 64)
 	switch {
-	case err != nil || n < 1:
-		c.breaks(Holds, r, "detail %q can't be read: want the revision", r.Detail)
+	case err != nil || n < 1 || (how != "" && how != paused):
+		c.breaks(Holds, r, "detail %q can't be read: want the revision, paused", r.Detail)
 		return
 	case n < f.revision:
 		c.breaks(Holds, r, "revision %d is activated after revision %d was", n, f.revision)
 	case n == 1 && f.revision == 0 && f.first == 0 && !f.began:
 		f.first, f.whole = 1, true
+	}
+	if f.whole && f.revision == 0 { // the first of the flow says how it begins
+		f.status = cmp.Or(how, active)
 	}
 	f.revision = max(f.revision, n)
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -88,9 +89,10 @@ func (c *checker) account(id ids.FlowID, f *flow) {
 	}
 	c.proof.Slots = append(c.proof.Slots, s)
 	c.proof.Checked[Slots]++
-	if sum != due && f.doubtful[byGrid] == 0 { // a gap or an overlap is told where it is
-		r := ledger.Record{}
-		r.Flow = id
-		c.note(Slots, r, byGrid, "%d slots were due from %s to %s; %d are started, skipped or pending", due, instant(g.first), instant(now), sum)
+	if sum != due && !f.misslotted { // a gap or an overlap is told where it is
+		c.proof.Broken++
+		f.doubtful[byGrid]++
+		c.found = append(c.found, finding{Violation{Rule: Slots, Key: fmt.Sprintf("flow:%s:state", id), Flow: id,
+			Message: fmt.Sprintf("%d slots were due from %s to %s; %d are started, skipped or pending", due, instant(g.first), instant(now), sum)}, byGrid})
 	}
 }

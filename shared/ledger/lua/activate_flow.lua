@@ -40,5 +40,5 @@ for r = math.max(tonumber(s[3] or '0') + 1, tonumber(revision) - 100), tonumber(
   redis.call('UNLINK', flow_key(flow, 'plan:' .. str(r)))
 end
 redis.call('HSETNX', key, 'plan:' .. revision, '0')
-jot('flow_activated', flow, '0', '', '', '0', '', '', revision)
+jot('flow_activated', flow, '0', '', '', '0', '', '', revision .. (fresh and ARGV[8] == '1' and ' paused' or ''))
 return { 1 }
