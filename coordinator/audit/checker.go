@@ -54,6 +54,7 @@ type flow struct {
 	// whole is set when the journal has everything of the flow; seen counts what it
 	// has: slots that started, slots skipped by reason, cycles ended by status.
 	whole      bool
+	rebuilt    bool // its state was lost since, and counts anew
 	started    int64
 	skipped    map[string]int64
 	ended      map[string]int64
@@ -208,8 +209,8 @@ func (c *checker) record(r ledger.Record) error {
 		c.clock.set(c, r)
 	case "repair":
 		c.proof.Repairs++
-		if r.UUID == uuid.Nil {
-			return nil // of a flow's counters
+		if kind, _, _ := strings.Cut(r.Detail, ": "); r.UUID == uuid.Nil || kind == "stray" || c.ended.has(r.UUID) {
+			return nil // of a flow's counters, or of what tells of an ended or a lost cycle
 		}
 		fallthrough
 	case "ready", "held", "declined", "claim", "suspect", "retry_later", "expire", "outcome":
@@ -335,6 +336,12 @@ func (c *checker) activated(r ledger.Record, f *flow) {
 	case n == 1 && f.revision == 0 && f.first == 0 && !f.began:
 		f.first, f.whole = 1, true
 	}
+	if n == f.revision { // its state was lost, and counts anew
+		c.proof.Repairs++
+		f.whole, f.rebuilt, f.status, f.started = false, true, "", 0
+		clear(f.skipped)
+		clear(f.ended)
+	}
 	if f.whole && f.revision == 0 { // the first of the flow says how it begins
 		f.status = cmp.Or(how, active)
 	}
@@ -351,7 +358,7 @@ func (c *checker) purged(r ledger.Record, f *flow) {
 	}
 	c.disown(r.Flow)
 	f.status, f.began, f.first, f.last, f.forgotten = "", false, 1, 0, 0
-	f.whole, f.revision, f.started = true, 0, 0
+	f.whole, f.rebuilt, f.revision, f.started = true, false, 0, 0
 	clear(f.skipped)
 	clear(f.ended)
 	if f.grid != nil {

@@ -68,6 +68,9 @@ func (l *Ledger) ActivateFlow(_ context.Context, a ledger.Activation) error {
 		l.remove(planKey(a.Flow, itoa(r)))
 	}
 	l.putNew(key, "plan:"+revision, "0")
+	if !known && a.Paused {
+		revision += " paused"
+	}
 	l.jot("flow_activated", ids.Attempt{Flow: a.Flow}, 0, "", "", revision)
 	return nil
 }
