@@ -180,7 +180,7 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"retry":       func() error { return l.Retry(ctx, 10, s.at("r")) },
 		"offer_again": func() error { return one(l.OfferAgain(ctx, 10, s.at("h"), "x")) },
 		"decide": func() error {
-			return l.Decide(ctx, 10, Entry{ID: "1-1", Attempt: s.at("b")}, p.Node("b"), false, "x", Dead)
+			return l.Decide(ctx, 10, Entry{ID: "1-1", Attempt: s.at("b")}, p.Node("b"), Verdict{Reason: "x", Passes: Dead})
 		},
 		"sweep": func() error {
 			return l.Sweep(ctx, 10, Entry{Attempt: s.at("")}, "skipped", "x", all)

@@ -126,17 +126,26 @@ func (l *Ledger) CheckEpoch(ctx context.Context, epoch ids.Epoch, publishes int)
 	return err
 }
 
-// Decide carries out the leader's verdict on a node whose inputs are decided.
-// skipped gives the result its out-edges get when it does not run.
-func (l *Ledger) Decide(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.Node, run bool, reason string, skipped Result) error {
+// Verdict is what the leader decided about a node, and what it rests on.
+type Verdict struct {
+	Run                bool
+	Reason             string
+	Passes             Result // what its out-edges get when it does not run
+	Live, Dead, Failed int    // edges into the node, by result, as they were read
+}
+
+// Decide carries out the leader's verdict on a node whose inputs are decided. If
+// they are others by now, nothing changes and the entry stays.
+func (l *Ledger) Decide(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.Node, v Verdict) error {
 	verdict := "skip"
-	if run {
+	if v.Run {
 		verdict = "run"
 	}
 	total := len(n.Successors)
 	given := min(total, Chunk)
-	args := []any{string(e.Flow), e.Cycle, e.UUID.String(), string(n.ID), verdict, reason, e.ID, total, given, n.Component}
-	args = successorArgs(args, n, 0, given, AllEdges(skipped))
+	args := []any{string(e.Flow), e.Cycle, e.UUID.String(), string(n.ID), verdict, v.Reason, e.ID, total, given, n.Component,
+		fmt.Sprintf("%d %d %d", v.Live, v.Dead, v.Failed)}
+	args = successorArgs(args, n, 0, given, AllEdges(v.Passes))
 	_, err := l.call(ctx, "decide", epoch, args...)
 	return err
 }

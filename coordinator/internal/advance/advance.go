@@ -26,7 +26,7 @@ type Ledger interface {
 	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
 	Nodes(ctx context.Context, f ids.FlowID, n int64, nodes []ids.NodeID) ([]ledger.NodeState, error)
 	JoinOf(ctx context.Context, f ids.FlowID, n int64, node ids.NodeID) (live, dead, failed int, err error)
-	Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error
+	Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, v ledger.Verdict) error
 	SpreadFrom(ctx context.Context, e ledger.Entry) (int, bool, error)
 	SpreadEdges(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, from int, decided ledger.Decided) (int, error)
 	SpreadEntries(ctx context.Context, epoch ids.Epoch, e ledger.Entry, all []*plan.Node, from int) (int, error)
@@ -95,18 +95,27 @@ type advancer struct{ Config }
 func (a *advancer) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		for _, e := range a.Source.Take(ctx, 1) {
-			err := a.act(ctx, e)
-			if errors.Is(err, ledger.ErrGone) { // the cycle was removed meanwhile: nothing is left to act on
-				err = a.Ledger.Drop(ctx, a.Epoch, e.ID)
-			}
-			a.Done(e.ID)
-			if ledger.Fenced(err) {
+			if err := Act(ctx, a.Config, e); err != nil {
 				return err
 			}
-			if err != nil && ctx.Err() == nil {
-				a.Log.Warn("outbox entry is left for a later try", "kind", e.Kind, "flow", e.Flow, "cycle", e.Cycle, "node", e.Node, "error", err)
-			}
 		}
+	}
+	return nil
+}
+
+// Act acts on one entry and gives it back. Only a refusal by epoch is returned.
+func Act(ctx context.Context, cfg Config, e ledger.Entry) error {
+	a := &advancer{cfg}
+	err := a.act(ctx, e)
+	if errors.Is(err, ledger.ErrGone) { // the cycle was removed meanwhile: nothing is left to act on
+		err = a.Ledger.Drop(ctx, a.Epoch, e.ID)
+	}
+	a.Done(e.ID)
+	if ledger.Fenced(err) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		a.Log.Warn("outbox entry is left for a later try", "kind", e.Kind, "flow", e.Flow, "cycle", e.Cycle, "node", e.Node, "error", err)
 	}
 	return nil
 }
@@ -183,7 +192,7 @@ func (a *advancer) decide(ctx context.Context, e ledger.Entry) error {
 		return a.Ledger.Drop(ctx, a.Epoch, e.ID)
 	}
 	v := progress.Decide(n.Join, j)
-	return a.Ledger.Decide(ctx, a.Epoch, e, n, v.Run, v.Reason, result(v.Passes))
+	return a.Ledger.Decide(ctx, a.Epoch, e, n, ledger.Verdict{Run: v.Run, Reason: v.Reason, Passes: result(v.Passes), Live: live, Dead: dead, Failed: failed})
 }
 
 func result(r progress.Result) ledger.Result {

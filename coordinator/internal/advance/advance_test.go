@@ -85,8 +85,11 @@ func (d *desk) JoinOf(context.Context, ids.FlowID, int64, ids.NodeID) (live, dea
 	return d.join[0], d.join[1], d.join[2], nil
 }
 
-func (d *desk) Decide(_ context.Context, _ ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error {
-	return d.note("decide", " %s %s %v %s %v", e.ID, n.ID, run, reason, skipped)
+func (d *desk) Decide(_ context.Context, _ ids.Epoch, e ledger.Entry, n *plan.Node, v ledger.Verdict) error {
+	if d.join != [3]int{v.Live, v.Dead, v.Failed} {
+		return fmt.Errorf("the verdict rests on %+v, the inputs are %v", v, d.join)
+	}
+	return d.note("decide", " %s %s %v %s %v", e.ID, n.ID, v.Run, v.Reason, v.Passes)
 }
 
 func (d *desk) SpreadFrom(context.Context, ledger.Entry) (int, bool, error) {

@@ -35,7 +35,7 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 		"set_clock":    func(x ids.Epoch) error { _, err := k.SetClock(k.ctx, x, 0, time.Hour); return err },
 		"check_epoch":  func(x ids.Epoch) error { return k.CheckEpoch(k.ctx, x, 3) },
 		"decide": func(x ids.Epoch) error {
-			return k.Decide(k.ctx, x, e, p.Node("b"), true, "x", ledger.Live)
+			return k.Decide(k.ctx, x, e, p.Node("b"), ledger.Verdict{Run: true, Reason: "x", Live: 1})
 		},
 		"spread": func(x ids.Epoch) error {
 			_, err := k.SpreadEdges(k.ctx, x, e, p.Node("a"), 0, ledger.AllEdges(ledger.Live))

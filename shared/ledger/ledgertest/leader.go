@@ -64,7 +64,7 @@ func (b *boss) decide(e ledger.Entry, n *plan.Node) error {
 	if failed > 0 {
 		passes, reason = ledger.FailedSource, upstream
 	}
-	return b.Decide(b.ctx, b.epoch, e, n, run, reason, passes)
+	return b.Decide(b.ctx, b.epoch, e, n, ledger.Verdict{Run: run, Reason: reason, Passes: passes, Live: live, Dead: dead, Failed: failed})
 }
 
 func (b *boss) spread(e ledger.Entry, p *plan.Plan) error {

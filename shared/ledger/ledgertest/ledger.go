@@ -98,7 +98,7 @@ type outboxVerbs interface {
 }
 
 type spreadVerbs interface {
-	Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error
+	Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, v ledger.Verdict) error
 	SpreadFrom(ctx context.Context, e ledger.Entry) (int, bool, error)
 	SpreadEdges(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, from int, decided ledger.Decided) (int, error)
 	SpreadEntries(ctx context.Context, epoch ids.Epoch, e ledger.Entry, all []*plan.Node, from int) (int, error)

@@ -120,9 +120,13 @@ var settles = []testCase{
 		k.status(c, "j", task.Waiting)
 		e := k.posted(ledger.KindDecide)[0]
 		k.equal(e.Node, ids.NodeID("j"))
-		k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), false, "dead", ledger.Dead))
+		skip := ledger.Verdict{Reason: "dead", Passes: ledger.Dead, Live: 2, Dead: 1}
+		for _, other := range []ledger.Verdict{{Run: true, Live: 3}, {Reason: "dead", Live: 2}, {Reason: "dead", Dead: 1, Live: 1, Failed: 1}} {
+			k.unchanged(func() { k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), other)) }) // read before Redis went back in time
+		}
+		k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), skip))
 		k.status(c, "j", task.Skipped)
-		k.unchanged(func() { k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), false, "dead", ledger.Dead)) })
+		k.unchanged(func() { k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), skip)) })
 		z := k.posted(ledger.KindDecide)
 		k.equal([]any{len(z), z[0].Node}, []any{1, ids.NodeID("z")})
 		(&boss{kit: k, epoch: epoch}).lead()
@@ -134,9 +138,11 @@ var settles = []testCase{
 		k.finish(p, c, "a", "b")
 		k.status(c, "j", task.Waiting)
 		e := k.posted(ledger.KindDecide)[0]
-		k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), true, "all_done", ledger.Live))
+		k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), ledger.Verdict{Run: true, Reason: "all_done", Live: 2}))
 		k.status(c, "j", task.Ready)
-		k.unchanged(func() { k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), true, "all_done", ledger.Live)) })
+		k.unchanged(func() {
+			k.ok(k.Decide(k.ctx, epoch, e, p.Node("j"), ledger.Verdict{Run: true, Reason: "all_done", Live: 2}))
+		})
 		k.finish(p, c, "j")
 		k.ended(c, "completed")
 	}},

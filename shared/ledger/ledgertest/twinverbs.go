@@ -84,10 +84,10 @@ func (t *twin) Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error 
 	return err
 }
 
-func (t *twin) Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error {
+func (t *twin) Decide(ctx context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, v ledger.Verdict) error {
 	yours := t.theirs(ctx, e)
-	err := t.Ledger.Decide(ctx, epoch, e, n, run, reason, skipped)
-	t.same("decide", []any{err}, []any{t.two.Decide(ctx, epoch, yours, n, run, reason, skipped)})
+	err := t.Ledger.Decide(ctx, epoch, e, n, v)
+	t.same("decide", []any{err}, []any{t.two.Decide(ctx, epoch, yours, n, v)})
 	return err
 }
 

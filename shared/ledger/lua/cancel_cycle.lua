@@ -22,8 +22,8 @@ if ARGV[6] == 'timeout' then
   if c[3] and tonumber(c[3]) > now then return { 3, str(tonumber(c[3]) - now) } end
   redis.call('HSETNX', base .. ':status', 'error', 'cycle_timeout passed')
 end
-redis.call('ZREM', P .. ':timers', member)
 redis.call('HSET', base .. ':status', 'status', 'cancelling', 'cause', ARGV[6])
+redis.call('ZREM', P .. ':timers', member)
 post('sweep', flow, n, c[1], '', '0')
 jot('cycle_cancel', flow, n, c[1], '', '0', '', '', ARGV[6])
 return { 1 }

@@ -46,11 +46,10 @@ if not mine then
     sound_hold(s[5])
     redis.call('XLEN', P .. ':journal')
     redis.call('ZCARD', P .. ':timers')
-    unhold(s[5], flow, n, uuid, node, attempt)
-    if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
+    hold('flow:' .. flow, flow, n, uuid, node, attempt)
     redis.call('HSET', key, 'status', 'ready', 'blocker', 'paused', 'held', 'flow:' .. flow)
-    redis.call('SADD', P .. ':held:flow:' .. flow, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
-    redis.call('SADD', P .. ':holds', 'flow:' .. flow)
+    if s[5] ~= 'flow:' .. flow then unhold(s[5], flow, n, uuid, node, attempt) end
+    if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
     jot('held', flow, n, uuid, node, attempt, '', ARGV[9], 'paused')
     return { -4 }
   end
@@ -59,10 +58,10 @@ if not mine then
   sound_hold(s[5])
   redis.call('HLEN', base .. ':outputs')
   local now = now_ms()
-  unhold(s[5], flow, n, uuid, node, attempt)
-  if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
   redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', ARGV[9], 'started_at', str(now))
   redis.call('HDEL', key, 'blocker', 'suspect', 'held')
+  unhold(s[5], flow, n, uuid, node, attempt)
+  if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
   redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[10])), lease_member(flow, n, uuid, node))
   jot('claim', flow, n, uuid, node, attempt, token, ARGV[9], '')
 end

@@ -13,8 +13,8 @@ sound()
 -- right worker is met: the first declines wait little.
 local declines, delay = tonumber(s[3] or '0') + 1, tonumber(ARGV[8])
 if declines <= 64 then delay = math.min(delay, 10) end
+redis.call('ZADD', P .. ':timers', str(now_ms() + delay), timer_member('offer', flow, n, uuid, node, attempt)) -- first, see offer_again
 redis.call('HSET', key, 'status', 'dispatched', 'blocker', 'declined', 'declines', str(declines))
-redis.call('ZADD', P .. ':timers', str(now_ms() + delay), timer_member('offer', flow, n, uuid, node, attempt))
 post('timer', flow, n, uuid, node, attempt)
 jot('declined', flow, n, uuid, node, attempt, '', ARGV[9], '')
 return { 1 }

@@ -25,10 +25,10 @@ for i = 5, #ARGV, 6 do
         code = 1
       elseif (status == 'ready' or status == 'dispatched') and cycle == 'running' then
         local key = node_key(cycle_key(flow, n), node)
-        unhold(f[5], flow, n, uuid, node, attempt)
-        redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt))
         redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', ARGV[3], 'started_at', str(now))
         redis.call('HDEL', key, 'blocker', 'suspect', 'held')
+        unhold(f[5], flow, n, uuid, node, attempt)
+        redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt))
         jot('claim', flow, n, uuid, node, attempt, token, ARGV[3], 'again, by heartbeat')
         code = 1
       end

@@ -19,9 +19,8 @@ if found ~= uuid or s[1] ~= 'ready' or s[2] ~= attempt then
   if first and found == uuid then jot('dropped', flow, n, uuid, node, attempt, '', '', ARGV[10]) end
   return { 2 }
 end
-unhold(s[3], flow, n, uuid, node, attempt)
+hold(ARGV[9], flow, n, uuid, node, attempt)
 redis.call('HSET', key, 'blocker', ARGV[10], 'held', ARGV[9])
-redis.call('SADD', P .. ':held:' .. ARGV[9], flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
-redis.call('SADD', P .. ':holds', ARGV[9])
+if s[3] ~= ARGV[9] then unhold(s[3], flow, n, uuid, node, attempt) end
 jot('held', flow, n, uuid, node, attempt, '', '', ARGV[10] .. (first and '' or ', again'))
 return { 1 }

@@ -10,10 +10,14 @@ local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
 local s = redis.call('HMGET', node_key(base, node), 'status', 'attempt', 'held')
 sound_repair()
 sound_hold(s[3])
-redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt))
-if c[1] ~= uuid or c[2] ~= 'running' or s[2] ~= attempt or (s[1] ~= 'dispatched' and s[1] ~= 'ready') then return { 2 } end
-unhold(s[3], flow, n, uuid, node, attempt)
+local timer = timer_member('offer', flow, n, uuid, node, attempt)
+if c[1] ~= uuid or c[2] ~= 'running' or s[2] ~= attempt or (s[1] ~= 'dispatched' and s[1] ~= 'ready') then
+  redis.call('ZREM', P .. ':timers', timer)
+  return { 2 }
+end
 make_ready(base, flow, n, uuid, node, attempt, str(now_ms()), ARGV[8])
+unhold(s[3], flow, n, uuid, node, attempt)
+redis.call('ZREM', P .. ':timers', timer) -- last: a declined node without it is offered by nobody
 redis.call('HSET', node_key(base, node), 'again', '1') -- an older message of this attempt may still come
 if ARGV[8] == 'message lost' then repaired('message', 'offered, in no queue, and claimed by nobody', flow, n, uuid, node, attempt, '') end
 return { 1 }

@@ -99,6 +99,15 @@ local function sound_hold(held)
   if held then redis.call('SCARD', P .. ':held:' .. held) end
 end
 
+-- hold puts a node into the set of those that wait for the same thing. It comes
+-- before the write that says the node is held, and unhold after the one that says
+-- it is not: a script that tears in between then leaves a member that means
+-- nothing, and never a held node that nobody releases.
+local function hold(what, flow, n, uuid, node, attempt)
+  redis.call('SADD', P .. ':held:' .. what, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
+  redis.call('SADD', P .. ':holds', what)
+end
+
 -- unhold takes a held node out of the set that keeps it.
 local function unhold(held, flow, n, uuid, node, attempt)
   if held then redis.call('SREM', P .. ':held:' .. held, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt) end

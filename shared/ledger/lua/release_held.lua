@@ -20,12 +20,12 @@ for i, member in ipairs(picked) do
   end
 end
 for i, member in ipairs(picked) do
-  redis.call('SREM', set, member)
   local f = found[i]
   if f then
     make_ready(f[1], f[2], f[3], f[4], f[5], f[6], now, 'released')
     offered = offered + 1
   end
+  redis.call('SREM', set, member) -- last: see unhold
 end
 local left = redis.call('SCARD', set)
 if left == 0 then

@@ -13,16 +13,16 @@ if higher then return { 0, higher } end
 local flow, uuid, slot, trigger = ARGV[3], ARGV[4], ARGV[6], ARGV[7]
 if slot == '' and trigger == '' then trigger = uuid end -- so that a repeated command is known
 local key = flow_key(flow, 'state')
-local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot_uuid', 'last_slot_cycle', 'active', 'last_cycle')
+local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot_uuid', 'last_slot_cycle', 'active', 'last_cycle', 'slots_started')
+local started = str(tonumber(s[8] or '0') + 1)
 if not s[1] or s[1] == 'deleting' then return { -1 } end
 local now = now_ms()
+-- A torn script may have left the cycle without its slot or trigger: those are written last.
+local torn = redis.call('HGET', cycle_key(flow, s[7] or '0') .. ':status', 'uuid') == uuid
 if slot ~= '' then
   if s[4] == uuid then return { 2, s[5] } end
-  -- A torn script may have left the cycle without its slot: the slot is accounted last.
-  local torn = redis.call('HGET', cycle_key(flow, s[7] or '0') .. ':status', 'uuid') == uuid
   if torn then
-    redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', s[7])
-    redis.call('HINCRBY', key, 'slots_started', 1)
+    redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', s[7], 'slots_started', started)
     return { 2, s[7] }
   end
   if s[3] and tonumber(slot) <= tonumber(s[3]) then return { -4 } end
@@ -30,6 +30,10 @@ if slot ~= '' then
 else
   local n = redis.call('HGET', flow_key(flow, 'triggers'), trigger)
   if n then return { 2, n } end
+  if torn then
+    redis.call('HSET', flow_key(flow, 'triggers'), trigger, s[7])
+    return { 2, s[7] }
+  end
 end
 if s[1] == 'paused' then return { -2 } end
 if s[2] ~= ARGV[8] then return { -3, s[2] } end
@@ -41,8 +45,8 @@ if active >= tonumber(ARGV[11]) then reason = reason or 'backlog' end
 sound()
 if reason then
   if slot == '' then return { -6, s[7] } end
-  redis.call('HSET', key, 'last_slot', slot)
-  redis.call('HINCRBY', key, 'slots_skipped:' .. reason, 1)
+  local field = 'slots_skipped:' .. reason
+  redis.call('HSET', key, 'last_slot', slot, field, str(tonumber(redis.call('HGET', key, field) or '0') + 1))
   jot('slot_skipped', flow, '0', uuid, '', '0', '', '', slot .. ' ' .. slot .. ' 1 ' .. reason)
   return { 3, reason }
 end
@@ -73,8 +77,8 @@ if tonumber(ARGV[14]) > #ARGV - 15 then
   post('spread', flow, n, uuid, '', '0')
 end
 if slot ~= '' then
-  redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', n)
-  redis.call('HINCRBY', key, 'slots_started', 1)
+  -- One command: a script that tears leaves the slot accounted and counted, or neither.
+  redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', n, 'slots_started', started)
 else
   redis.call('HSET', flow_key(flow, 'triggers'), trigger, n)
 end

@@ -89,19 +89,24 @@ func (l *Ledger) grant(p place, q ledger.ClaimRequest, n *plan.Node) ledger.Refu
 	if status != "active" && status != "paused" {
 		return ledger.Ending
 	}
-	l.unhold(p)
-	if l.get(p.node, "blocker") == "declined" {
+	before, declined, waitsFor := l.get(p.node, "held"), l.get(p.node, "blocker") == "declined", ""
+	if status == "paused" {
+		waitsFor = "flow:" + string(p.Flow)
+		l.hold(p, waitsFor)
+		l.put(p.node, "status", "ready", "blocker", "paused", "held", waitsFor)
+	} else {
+		l.run(p, q.Token.String(), q.Worker)
+	}
+	if before != waitsFor {
+		l.unhold(p, before)
+	}
+	if declined {
 		l.unrank(timersKey, timerMember("offer", p.Attempt))
 	}
 	if status == "paused" {
-		waitsFor := "flow:" + string(p.Flow)
-		l.put(p.node, "status", "ready", "blocker", "paused", "held", waitsFor)
-		l.join(heldKey(waitsFor), heldMember(p.Attempt))
-		l.join(holdsKey, waitsFor)
 		l.note(p, "held", q.N, "", string(q.Worker), "paused")
 		return ledger.Held
 	}
-	l.run(p, q.Token.String(), q.Worker)
 	l.rank(leasesKey, leaseMember(p.Attempt), l.now+q.Lease.Milliseconds())
 	l.note(p, "claim", q.N, q.Token.String(), string(q.Worker), "")
 	return ledger.Granted
@@ -142,9 +147,10 @@ func (l *Ledger) beat(p place, token string, w ids.WorkerID, lease time.Duration
 	status, attempt := l.state(p)
 	held := attempt == p.N && status == task.Running && l.get(p.node, "token") == token
 	if attempt == p.N && offerable(status) && l.open(p) { // the ledger forgot the claim
-		l.unhold(p)
-		l.unrank(timersKey, timerMember("offer", p.Attempt))
+		before := l.get(p.node, "held")
 		l.run(p, token, w)
+		l.unhold(p, before)
+		l.unrank(timersKey, timerMember("offer", p.Attempt))
 		l.note(p, "claim", p.N, token, string(w), "again, by heartbeat")
 		held = true
 	}
@@ -324,8 +330,8 @@ func (l *Ledger) Decline(_ context.Context, a ids.Attempt, w ids.WorkerID, delay
 	if declines <= 64 { // the broker offers in turn: the right worker may be next
 		ms = min(ms, 10)
 	}
-	l.put(p.node, "status", "dispatched", "blocker", "declined", "declines", itoa(declines))
 	l.rank(timersKey, timerMember("offer", a), l.now+ms)
+	l.put(p.node, "status", "dispatched", "blocker", "declined", "declines", itoa(declines))
 	l.post(ledger.KindTimer, a, a.N)
 	l.note(p, "declined", a.N, "", string(w), "")
 	return nil

@@ -42,3 +42,15 @@ func (l *Ledger) SetClock(_ context.Context, epoch ids.Epoch, seen, add time.Dur
 	}
 	return false, nil
 }
+
+// Head reads where the journal stands.
+func (l *Ledger) Head(ctx context.Context) (ledger.Head, error) {
+	c, err := l.ReadClock(ctx)
+	if err != nil {
+		return ledger.Head{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int64(len(l.journal.items))
+	return ledger.Head{Kept: n, Written: n, Epoch: l.epoch(), Clock: c}, nil
+}

@@ -54,8 +54,7 @@ func (l *Ledger) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) 
 			out.Cycle = last
 			return refuse(out, ledger.ErrBusy)
 		}
-		l.put(state, "last_slot", itoa(slot))
-		l.add(state, "slots_skipped:"+reason, 1)
+		l.skippedSlots(f, slot, 1, reason)
 		l.jot("slot_skipped", ids.Attempt{Flow: f, UUID: out.UUID}, epoch, "", "", fmt.Sprintf("%d %d 1 %s", slot, slot, reason))
 		out.Skipped = reason
 		return out, nil
@@ -64,21 +63,37 @@ func (l *Ledger) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) 
 	return out, nil
 }
 
-// startedBefore returns the cycle that the same slot or trigger has, or 0.
+// startedBefore returns the cycle that the same slot or trigger has, or 0. A torn
+// start may have left the cycle without them: they are written last.
 func (l *Ledger) startedBefore(f ids.FlowID, id, trigger string, bySlot bool, slot, last int64) int64 {
-	state := flowKey(f, "state")
+	state, triggers := flowKey(f, "state"), flowKey(f, "triggers")
+	torn := l.get(cycleKey(f, last)+":status", "uuid") == id
 	switch {
 	case mutant.Active == mutant.NoDedupe:
-	case !bySlot:
-		return l.number(flowKey(f, "triggers"), trigger)
-	case l.get(state, "last_slot_uuid") == id:
+	case bySlot && l.get(state, "last_slot_uuid") == id:
 		return l.number(state, "last_slot_cycle")
-	case l.get(cycleKey(f, last)+":status", "uuid") == id: // torn: the cycle is there and its slot is not accounted
-		l.put(state, "last_slot", itoa(slot), "last_slot_uuid", id, "last_slot_cycle", itoa(last))
-		l.add(state, "slots_started", 1)
+	case !bySlot && l.has(triggers, trigger):
+		return l.number(triggers, trigger)
+	case torn && bySlot:
+		l.startedSlot(f, slot, id, last)
+		return last
+	case torn:
+		l.put(triggers, trigger, itoa(last))
 		return last
 	}
 	return 0
+}
+
+// startedSlot accounts and counts a slot that became a cycle, both or neither.
+func (l *Ledger) startedSlot(f ids.FlowID, slot int64, id string, n int64) {
+	state := flowKey(f, "state")
+	l.put(state, "last_slot", itoa(slot), "last_slot_uuid", id, "last_slot_cycle", itoa(n), "slots_started", itoa(l.number(state, "slots_started")+1))
+}
+
+// skippedSlots accounts and counts slots that became none.
+func (l *Ledger) skippedSlots(f ids.FlowID, last, count int64, reason string) {
+	state, field := flowKey(f, "state"), "slots_skipped:"+reason
+	l.put(state, "last_slot", itoa(last), field, itoa(l.number(state, field)+count))
 }
 
 // full says why the flow takes no further cycle now; "" = it does.
@@ -130,8 +145,7 @@ func (l *Ledger) begun(epoch ids.Epoch, s ledger.Start, u uuid.UUID, trigger str
 		l.post(ledger.KindSpread, p.Attempt, 0)
 	}
 	if bySlot { // last: a start that tears before this is found by startedBefore
-		l.put(state, "last_slot", slot, "last_slot_uuid", p.id, "last_slot_cycle", itoa(n))
-		l.add(state, "slots_started", 1)
+		l.startedSlot(f, s.Slot.UnixMilli(), p.id, n)
 	} else {
 		l.put(flowKey(f, "triggers"), trigger, itoa(n))
 	}
@@ -161,8 +175,7 @@ func (l *Ledger) SkipSlots(_ context.Context, epoch ids.Epoch, f ids.FlowID, uid
 	case l.forgot(state, known):
 		return fmt.Errorf("skip slots of %s: %w", f, ledger.ErrForgotten)
 	}
-	l.put(state, "last_slot", itoa(last.UnixMilli()))
-	l.add(state, "slots_skipped:"+reason, count)
+	l.skippedSlots(f, last.UnixMilli(), count, reason)
 	l.jot("slot_skipped", ids.Attempt{Flow: f}, epoch, "", "", fmt.Sprintf("%d %d %d %s", first.UnixMilli(), last.UnixMilli(), count, reason))
 	return nil
 }
@@ -194,8 +207,8 @@ func (l *Ledger) CancelCycle(_ context.Context, epoch ids.Epoch, f ids.FlowID, n
 		}
 		l.putNew(p.cycle, "error", "cycle_timeout passed")
 	}
-	l.unrank(timersKey, deadline)
 	l.put(p.cycle, "status", "cancelling", "cause", cause)
+	l.unrank(timersKey, deadline)
 	l.post(ledger.KindSweep, p.Attempt, 0)
 	l.note(p, "cycle_cancel", 0, "", "", cause)
 	l.drained(p)
@@ -282,7 +295,7 @@ func (l *Ledger) DeleteCycle(_ context.Context, epoch ids.Epoch, f ids.FlowID, n
 			continue
 		}
 		q.N = int(l.number(q.node, "attempt"))
-		l.unhold(q)
+		l.unhold(q, l.get(q.node, "held"))
 		l.unrank(leasesKey, leaseMember(q.Attempt))
 		l.unrank(timersKey, timerMember("retry", q.Attempt), timerMember("offer", q.Attempt))
 		l.remove(q.node)

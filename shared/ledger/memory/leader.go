@@ -58,25 +58,31 @@ func (l *Ledger) Drop(_ context.Context, epoch ids.Epoch, entryIDs ...string) er
 }
 
 // Decide carries out the leader's verdict on a node whose inputs are decided.
-func (l *Ledger) Decide(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, run bool, reason string, skipped ledger.Result) error {
+func (l *Ledger) Decide(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, v ledger.Verdict) error {
 	defer l.begin()()
 	if err := l.fence("decide", epoch); err != nil {
 		return err
 	}
 	p := at(e.Attempt, epoch).of(n.ID)
+	open := l.here(p) && !l.ending(p, n) && !l.exists(p.node)
+	joins, name := p.base+":joins", string(n.ID)
+	if open && (l.number(joins, name+":live") != int64(v.Live) || l.number(joins, name+":dead") != int64(v.Dead) ||
+		l.number(joins, name+":failed") != int64(v.Failed)) {
+		return nil
+	}
 	if e.ID != "" {
 		l.removeEntry(e.ID)
 	}
-	if !l.here(p) || l.ending(p, n) || l.exists(p.node) {
+	switch {
+	case !open:
+		return nil
+	case v.Run:
+		l.makeReady(p, 1, v.Reason)
 		return nil
 	}
-	if run {
-		l.makeReady(p, 1, reason)
-		return nil
-	}
-	l.put(p.node, "reason", reason)
-	l.finish(p, 0, task.Skipped, "", "", reason)
-	l.spreadOut(p, n, ledger.AllEdges(skipped))
+	l.put(p.node, "reason", v.Reason)
+	l.finish(p, 0, task.Skipped, "", "", v.Reason)
+	l.spreadOut(p, n, ledger.AllEdges(v.Passes))
 	l.closeCycle(p)
 	return nil
 }
@@ -164,7 +170,7 @@ func (l *Ledger) Sweep(_ context.Context, epoch ids.Epoch, e ledger.Entry, statu
 		}
 		q.N = attempt
 		l.unrank(timersKey, timerMember("retry", q.Attempt), timerMember("offer", q.Attempt))
-		l.unhold(q)
+		l.unhold(q, l.get(q.node, "held"))
 		l.put(q.node, "reason", reason)
 		l.finish(q, attempt, task.Status(status), "", "", reason)
 	}
@@ -187,10 +193,12 @@ func (l *Ledger) Hold(_ context.Context, epoch ids.Epoch, e ledger.Entry, waitsF
 		}
 		return nil
 	}
-	l.unhold(p)
+	before := l.get(p.node, "held")
+	l.hold(p, waitsFor)
 	l.put(p.node, "blocker", blocker, "held", waitsFor)
-	l.join(heldKey(waitsFor), heldMember(e.Attempt))
-	l.join(holdsKey, waitsFor)
+	if before != waitsFor {
+		l.unhold(p, before)
+	}
 	if !first {
 		blocker += ", again"
 	}
@@ -206,17 +214,15 @@ func (l *Ledger) ReleaseHeld(_ context.Context, epoch ids.Epoch, waitsFor, entry
 	}
 	var offered int64
 	for _, member := range sortedNames(l.sets[heldKey(waitsFor)]) {
-		a, err := parseMember(member)
+		if a, err := parseMember(member); err == nil {
+			p := at(a, epoch)
+			status, attempt := l.state(p)
+			if l.here(p) && offerable(status) && attempt == a.N && l.get(p.node, "held") == waitsFor {
+				l.makeReady(p, a.N, "released")
+				offered++
+			}
+		}
 		l.leave(heldKey(waitsFor), member)
-		if err != nil {
-			continue // it names nothing
-		}
-		p := at(a, epoch)
-		status, attempt := l.state(p)
-		if l.here(p) && offerable(status) && attempt == a.N && l.get(p.node, "held") == waitsFor {
-			l.makeReady(p, a.N, "released")
-			offered++
-		}
 	}
 	l.leave(holdsKey, waitsFor)
 	if entryID != "" {

@@ -40,19 +40,29 @@ const prefix = "station"
 // Prefix returns the prefix of every key.
 func (l *Ledger) Prefix() string { return prefix }
 
-// Writes returns the number of writes made and not taken back so far, and the
-// number that had been made when the last call that wrote began.
-func (l *Ledger) Writes() (all, lastCall int) {
+// Writes returns the number of writes made and not taken back so far.
+func (l *Ledger) Writes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last := 0
-	for i := len(l.marks) - 1; i >= 0; i-- {
-		if l.marks[i] < len(l.undo) {
-			last = l.marks[i]
-			break
+	return len(l.undo)
+}
+
+// Tears returns the numbers of writes at which the last call that wrote can tear:
+// between two of its commands.
+func (l *Ledger) Tears() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := len(l.undo)
+	for i := len(l.marks) - 1; i >= 0 && last == len(l.undo); i-- {
+		last = l.marks[i]
+	}
+	var out []int
+	for n := last + 1; n < len(l.undo); n++ {
+		if !l.undo[n].more {
+			out = append(out, n)
 		}
 	}
-	return len(l.undo), last
+	return out
 }
 
 // Calls returns the numbers of writes at which calls began: where a server that

@@ -2,6 +2,8 @@ package memory
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,8 +129,8 @@ func (l *Ledger) MendCounts(_ context.Context, epoch ids.Epoch, c ledger.ActiveC
 	if !l.here(p) || !l.open(p) && l.get(p.cycle, "status") != "cancelling" || l.get(p.cycle, "completed_nodes") != itoa(seen) {
 		return false, nil
 	}
-	for name, v := range counters {
-		l.put(p.cycle, name, itoa(int64(v)))
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		l.put(p.cycle, name, itoa(int64(counters[name])))
 	}
 	for _, j := range joins {
 		if l.get(p.base+":joins", j.Field) == j.Seen {

@@ -70,12 +70,18 @@ func (l *Ledger) repaired(p place, kind, cause string, n int, token string) {
 	l.note(p, "repair", n, token, "", kind+": "+cause)
 }
 
-// unhold takes a held node out of the set that keeps it.
-func (l *Ledger) unhold(p place) {
-	if held := l.get(p.node, "held"); held != "" {
-		a := p.Attempt
-		a.N = int(l.number(p.node, "attempt"))
-		l.leave(heldKey(held), heldMember(a))
+// hold puts a node into the set of those that wait for the same thing, before the
+// write that says so.
+func (l *Ledger) hold(p place, waitsFor string) {
+	l.join(heldKey(waitsFor), heldMember(p.Attempt))
+	l.join(holdsKey, waitsFor)
+}
+
+// unhold takes a node out of the set that kept it, after the write that says it is
+// not held any more.
+func (l *Ledger) unhold(p place, held string) {
+	if held != "" {
+		l.leave(heldKey(held), heldMember(p.Attempt))
 	}
 }
 

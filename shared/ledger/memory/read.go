@@ -14,6 +14,7 @@ import (
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/task"
 )
 
 // Cycle returns one cycle.
@@ -56,6 +57,23 @@ func (l *Ledger) CycleNumbers(_ context.Context, f ids.FlowID) ([]int64, error) 
 		out[i] = number(c.member)
 	}
 	return out, nil
+}
+
+// Peek returns what a node is, without the rest of its record.
+func (l *Ledger) Peek(f ids.FlowID, n int64, node ids.NodeID) (status task.Status, attempt int, token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.hashes[nodeKey(cycleKey(f, n), node)]
+	return task.Status(h["status"]), int(number(h["attempt"])), h["token"]
+}
+
+// PeekCycle returns what a cycle is, without the rest of its record; "" when there
+// is none.
+func (l *Ledger) PeekCycle(f ids.FlowID, n int64) (id, status string, counted int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.hashes[cycleKey(f, n)+":status"]
+	return h["uuid"], h["status"], number(h["completed_nodes"])
 }
 
 // Nodes returns the states of the given nodes of a cycle, in their order.

@@ -89,16 +89,19 @@ func (l *Ledger) OfferAgain(_ context.Context, epoch ids.Epoch, a ids.Attempt, w
 		return false, err
 	}
 	p := at(a, epoch)
-	l.unrank(timersKey, timerMember("offer", a))
 	status, attempt := l.state(p)
-	if !l.here(p) || !l.open(p) || attempt != a.N || !offerable(status) {
-		return false, nil
+	again := l.here(p) && l.open(p) && attempt == a.N && offerable(status)
+	if again {
+		before := l.get(p.node, "held")
+		l.makeReady(p, a.N, why)
+		l.unhold(p, before)
+		l.unrank(timersKey, timerMember("offer", a))
+		l.put(p.node, "again", "1")
+		if why == "message lost" {
+			l.repaired(p, "message", "offered, in no queue, and claimed by nobody", a.N, "")
+		}
+		return true, nil
 	}
-	l.unhold(p)
-	l.makeReady(p, a.N, why)
-	l.put(p.node, "again", "1")
-	if why == "message lost" {
-		l.repaired(p, "message", "offered, in no queue, and claimed by nobody", a.N, "")
-	}
-	return true, nil
+	l.unrank(timersKey, timerMember("offer", a))
+	return false, nil
 }

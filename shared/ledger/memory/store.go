@@ -46,6 +46,7 @@ const (
 type inverse struct {
 	kind       kind
 	had        bool // there was a value before
+	more       bool // a further part of one command: they are written together or not at all
 	key, field string
 	old        string
 	n          int64 // old score, or the place of a removed entry
@@ -125,7 +126,7 @@ func (s *store) put(key string, fields ...string) {
 	}
 	for i := 0; i < len(fields); i += 2 {
 		old, had := h[fields[i]]
-		s.undo = append(s.undo, inverse{kind: ofField, key: key, field: fields[i], old: old, had: had})
+		s.undo = append(s.undo, inverse{kind: ofField, key: key, field: fields[i], old: old, had: had, more: i > 0})
 		h[fields[i]] = fields[i+1]
 	}
 }
@@ -138,11 +139,12 @@ func (s *store) putNew(key, field, value string) {
 }
 
 func (s *store) drop(key string, fields ...string) {
-	h := s.hashes[key]
+	h, more := s.hashes[key], false
 	for _, f := range fields {
 		if old, had := h[f]; had {
-			s.undo = append(s.undo, inverse{kind: ofField, key: key, field: f, old: old, had: true})
+			s.undo = append(s.undo, inverse{kind: ofField, key: key, field: f, old: old, had: true, more: more})
 			delete(h, f)
+			more = true
 		}
 	}
 	if h != nil && len(h) == 0 {
@@ -195,11 +197,12 @@ func (s *store) rank(key, member string, score int64) {
 }
 
 func (s *store) unrank(key string, members ...string) {
-	z := s.sorted[key]
+	z, more := s.sorted[key], false
 	for _, m := range members {
 		if old, had := z[m]; had {
-			s.undo = append(s.undo, inverse{kind: ofSorted, key: key, field: m, n: old, had: true})
+			s.undo = append(s.undo, inverse{kind: ofSorted, key: key, field: m, n: old, had: true, more: more})
 			delete(z, m)
+			more = true
 		}
 	}
 	if z != nil && len(z) == 0 {
