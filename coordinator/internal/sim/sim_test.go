@@ -2,38 +2,49 @@ package sim_test
 
 import (
 	"flag"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/sim"
 )
 
 var (
-	count = flag.Uint64("sim.n", 2000, "schedules to run")
+	count = flag.Uint64("sim.n", 500, "schedules to run")
 	first = flag.Uint64("sim.seed", 1, "seed of the first")
+	trace = flag.Bool("sim.trace", false, "show every step of the first")
 )
 
 func TestSchedules(t *testing.T) {
-	var next atomic.Uint64
-	next.Store(*first)
-	var wg sync.WaitGroup
-	var bad atomic.Int64
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for bad.Load() < 30 {
-				seed := next.Add(1) - 1
-				if seed >= *first+*count {
-					return
-				}
-				o := sim.Run(seed, nil)
-				if len(o.Violations) > 0 {
-					bad.Add(1)
-					t.Errorf("seed %d: %+v", seed, o.Violations[0])
-				}
-			}
-		})
+	if *trace {
+		o := sim.Run(*first, func(line string) { t.Log(line) })
+		t.Logf("%+v", o)
+		if len(o.Violations) > 0 {
+			t.Fail()
+		}
+		return
 	}
-	wg.Wait()
+	s := sim.Sweep(t.Context(), *first, *count, func(s sim.Summary) {
+		t.Logf("%d of %d schedules", s.Schedules, *count)
+	})
+	t.Log("\n" + s.String())
+	for _, o := range s.Failed {
+		t.Errorf("seed %d: %s: %s\n\tsee it: go test ./coordinator/internal/sim -v -run TestSchedules -sim.trace -sim.seed %d",
+			o.Seed, o.Violations[0].Rule, o.Violations[0].Text, o.Seed)
+	}
+	if s.Schedules != *count && len(s.Failed) == 0 {
+		t.Errorf("%d of %d schedules were run", s.Schedules, *count)
+	}
+}
+
+// The same seed is the same schedule, to the last step.
+func TestASeedIsASchedule(t *testing.T) {
+	for seed := range uint64(40) {
+		var one, two []string
+		sim.Run(seed, func(line string) { one = append(one, line) })
+		sim.Run(seed, func(line string) { two = append(two, line) })
+		for i := range one {
+			if i >= len(two) || one[i] != two[i] {
+				t.Fatalf("seed %d, line %d:\n%s\n%s", seed, i, one[i], two[min(i, len(two)-1)])
+			}
+		}
+	}
 }

@@ -76,8 +76,12 @@ func (w *world) dropConnection(p *process) bool {
 // beat renews the claims of a process.
 func (w *world) beat(p port, k *keeper) {
 	id := ids.WorkerID(p.a.proc.name)
+	var announced time.Time
 	for {
-		_ = p.BeatWorker(bg, ledger.Worker{ID: id, Pool: plan.DefaultPool, Types: []string{"noop"}}, 3*lease) // the next beat comes soon
+		if w.now.Sub(announced) >= lease {
+			announced = w.now
+			_ = p.BeatWorker(bg, ledger.Worker{ID: id, Pool: plan.DefaultPool, Types: []string{"noop"}}, 3*lease) // the next beat comes soon
+		}
 		var claims []ledger.HeldClaim
 		var of []*ownClaim
 		for _, c := range k.claims {
@@ -100,7 +104,10 @@ func (w *world) beat(p port, k *keeper) {
 				of[i].cancelled = of[i].cancelled || b == ledger.Cancel
 			}
 		}
-		p.a.await(&w.scheduler, lease/5, func() bool { return false })
+		if len(k.claims) == 0 {
+			p.a.await(&w.scheduler, lease, func() bool { return len(k.claims) > 0 })
+		}
+		p.a.sleep(&w.scheduler, lease/5)
 	}
 }
 
