@@ -127,11 +127,13 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	if err != nil {
 		return err
 	}
-	cat, err := catalog.New(catalog.Config{Client: etcd, Prefix: cfg.Prefix, Log: log.Named("catalog")})
+	alerts, err := alert.New(alert.Config{Webhook: cfg.Webhook, Log: log.Named("alert")})
 	if err != nil {
 		return err
 	}
-	alerts, err := alert.New(alert.Config{Webhook: cfg.Webhook, Log: log.Named("alert")})
+	recovered := func(what string) { alerts.Raise(alert.Alert{Kind: "recovered", Message: what, At: time.Now()}) }
+	cat, err := catalog.New(catalog.Config{Client: etcd, Prefix: cfg.Prefix, Log: log.Named("catalog"),
+		Copies: mirror.NewCopies(l, log.Named("catalog"), recovered)})
 	if err != nil {
 		return err
 	}
@@ -170,7 +172,8 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 				if cfg.Elected != nil {
 					cfg.Elected(term.Epoch)
 				}
-				return leader.Run(ctx, reign, term.Epoch, term.Trusted)
+				err := leader.Run(ctx, reign, term.Epoch, term.Trusted)
+				return errors.Join(err, surpass(ctx, err, elector, l))
 			})
 		}}},
 	).Run(ctx)

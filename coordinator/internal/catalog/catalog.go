@@ -50,6 +50,9 @@ type Config struct {
 	// Now gives the time for created_at, updated_at and pauses; nil means
 	// time.Now.
 	Now func() time.Time
+	// Copies restores the catalog when etcd's history is another one; nil: what
+	// etcd has is believed.
+	Copies Copies
 }
 
 // Catalog holds all flow definitions. Its methods may be called from any
@@ -59,14 +62,21 @@ type Catalog struct {
 	prefix  string
 	log     hclog.Logger
 	now     func() time.Time
+	copies  Copies
 	synced  chan struct{}
 	skipped atomic.Int64
 
-	mu     sync.RWMutex
-	loaded bool
-	flows  map[ids.FlowID]entry[Record]
-	pauses map[ids.FlowID]entry[time.Time]
-	subs   map[*Subscription]struct{}
+	admitting chan struct{} // holds one token: one look at etcd's history at a time
+	adopted   History       // as the ledger was last told
+	told      time.Time     // when that was
+
+	mu      sync.RWMutex
+	history History // of the etcd that is believed; no ID: none yet
+	age     int     // counts the histories that were believed
+	loaded  bool
+	flows   map[ids.FlowID]entry[Record]
+	pauses  map[ids.FlowID]entry[time.Time]
+	subs    map[*Subscription]struct{}
 
 	// Revisions up to which the watches have shown every change.
 	flowsSeen, pausesSeen int64
@@ -101,8 +111,8 @@ func New(cfg Config) (*Catalog, error) {
 		cfg.Now = time.Now
 	}
 	return &Catalog{
-		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now,
-		synced: make(chan struct{}),
+		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now, copies: cfg.Copies,
+		synced: make(chan struct{}), admitting: make(chan struct{}, 1),
 		flows:  make(map[ids.FlowID]entry[Record]),
 		pauses: make(map[ids.FlowID]entry[time.Time]),
 		subs:   make(map[*Subscription]struct{}),
@@ -111,6 +121,7 @@ func New(cfg Config) (*Catalog, error) {
 
 func (c *Catalog) flowsKey() string             { return c.prefix + "/flows/" }
 func (c *Catalog) pausesKey() string            { return c.prefix + "/pauses/" }
+func (c *Catalog) markerKey() string            { return c.prefix + "/catalog" }
 func (c *Catalog) flowKey(f ids.FlowID) string  { return c.flowsKey() + string(f) }
 func (c *Catalog) pauseKey(f ids.FlowID) string { return c.pausesKey() + string(f) }
 func (c *Catalog) chunksOf(f ids.FlowID) string { return c.prefix + "/chunks/" + string(f) + "/" }

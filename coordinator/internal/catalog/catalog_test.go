@@ -396,19 +396,19 @@ func TestOwnWritesAndLateNews(t *testing.T) {
 	rec := func(r int64) Record { return Record{Flow: "f", Revision: r} }
 	revision := func() int64 { r, _ := cat.Get("f"); return r.Revision }
 
-	cat.ownFlow(rec(2), 20)
+	cat.ownFlow(cat.age, rec(2), 20)
 	cat.setFlow(rec(1), 10) // the watch is behind
 	if revision() != 2 {
 		t.Error("an older event undid an own write")
 	}
 	cat.setFlow(rec(2), 20)
 	cat.forgetFlow("f", 30)
-	cat.ownFlow(rec(2), 20) // the writer was slow to store what is deleted by now
+	cat.ownFlow(cat.age, rec(2), 20) // the writer was slow to store what is deleted by now
 	if _, ok := cat.Get("f"); ok {
 		t.Error("a late own write brought a deleted flow back")
 	}
-	cat.ownFlow(rec(3), 40)
-	cat.ownFlowDelete("f", 50)
+	cat.ownFlow(cat.age, rec(3), 40)
+	cat.ownFlowDelete(cat.age, "f", 50)
 	cat.setFlow(rec(3), 40)
 	if _, ok := cat.Get("f"); ok {
 		t.Error("an older event brought a deleted flow back")

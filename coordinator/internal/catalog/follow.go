@@ -23,7 +23,11 @@ const page = 32
 func (c *Catalog) Run(ctx context.Context) error {
 	away := false
 	for ctx.Err() == nil {
-		revision, err := c.load(ctx)
+		var revision int64
+		err := c.admit(ctx)
+		if err == nil {
+			revision, err = c.load(ctx)
+		}
 		if err == nil {
 			if away {
 				away = false
@@ -48,36 +52,59 @@ func (c *Catalog) Run(ctx context.Context) error {
 func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 	seen := make(map[string]bool)
 	for _, prefix := range []string{c.flowsKey(), c.pausesKey()} {
-		from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
-		for {
-			opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
-			if revision > 0 {
-				opts = append(opts, clientv3.WithRev(revision))
-			}
-			resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
-				return c.client.Get(ctx, from, opts...)
-			})
-			if err != nil {
-				return 0, err
-			}
-			if revision == 0 {
-				revision = resp.Header.Revision
-			}
-			for _, kv := range resp.Kvs {
-				seen[string(kv.Key)] = true
-				if err := c.apply(ctx, kv); err != nil {
-					return 0, err
-				}
-			}
-			if !resp.More {
-				break
-			}
-			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		err := c.each(ctx, prefix, revision, func(key string, kv *keyValue) error {
+			seen[key] = true
+			return c.apply(ctx, kv)
+		}, &revision)
+		if err != nil {
+			return 0, err
 		}
+	}
+	if h, _ := c.believed(); revision < h.Revision {
+		return 0, errAnother
 	}
 	c.finishLoad(seen, revision)
 	return revision, nil
 }
+
+type keyValue = mvccpb.KeyValue
+
+// each reads every key under a prefix, at one revision if one is given, and tells
+// the revision of the first answer to whom it concerns.
+func (c *Catalog) each(ctx context.Context, prefix string, revision int64, do func(key string, kv *keyValue) error, at ...*int64) error {
+	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	for {
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+		if revision > 0 {
+			opts = append(opts, clientv3.WithRev(revision))
+		}
+		resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
+			return c.client.Get(ctx, from, opts...)
+		})
+		if err != nil {
+			return err
+		}
+		if revision == 0 {
+			revision = resp.Header.Revision
+			for _, r := range at {
+				*r = revision
+			}
+		}
+		for _, kv := range resp.Kvs {
+			if err := do(string(kv.Key), kv); err != nil {
+				return err
+			}
+		}
+		if !resp.More {
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// glance is how often etcd's history is looked at: a watch alone would wait for
+// ever behind a revision that a young etcd has yet to reach.
+const glance = time.Second
 
 // follow applies changes until a watch breaks or ctx ends.
 func (c *Catalog) follow(ctx context.Context, revision int64) error {
@@ -86,6 +113,8 @@ func (c *Catalog) follow(ctx context.Context, revision int64) error {
 	opts := []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithRev(revision)}
 	flows := c.client.Watch(ctx, c.flowsKey(), opts...)
 	pauses := c.client.Watch(ctx, c.pausesKey(), opts...)
+	again := time.NewTicker(glance)
+	defer again.Stop()
 	for {
 		var (
 			resp clientv3.WatchResponse
@@ -94,6 +123,11 @@ func (c *Catalog) follow(ctx context.Context, revision int64) error {
 		select {
 		case resp, ok = <-flows:
 		case resp, ok = <-pauses:
+		case <-again.C:
+			if err := c.still(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if !ok {
 			return errors.New("watch ended")

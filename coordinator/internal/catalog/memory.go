@@ -39,36 +39,36 @@ func forget[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, rev int64) bool {
 
 // What this process wrote or read by itself (own…) reaches memory at any time,
 // even after the watch has shown later changes of the same key. So it counts only
-// if the watch has not come that far; else the watch has told the whole story.
+// if the watch has not come that far, and etcd's history is still the same; else the watch has told the whole story.
 
-func (c *Catalog) ownFlow(rec Record, rev int64) {
+func (c *Catalog) ownFlow(age int, rec Record, rev int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rev > c.flowsSeen && put(c.flows, rec.Flow, rec, rev) {
+	if age == c.age && rev > c.flowsSeen && put(c.flows, rec.Flow, rec, rev) {
 		c.mark(rec.Flow)
 	}
 }
 
-func (c *Catalog) ownFlowDelete(flow ids.FlowID, rev int64) {
+func (c *Catalog) ownFlowDelete(age int, flow ids.FlowID, rev int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rev > c.flowsSeen && drop(c.flows, flow, rev) {
+	if age == c.age && rev > c.flowsSeen && drop(c.flows, flow, rev) {
 		c.mark(flow)
 	}
 }
 
-func (c *Catalog) ownPause(flow ids.FlowID, since time.Time, rev int64) {
+func (c *Catalog) ownPause(age int, flow ids.FlowID, since time.Time, rev int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rev > c.pausesSeen && put(c.pauses, flow, since, rev) {
+	if age == c.age && rev > c.pausesSeen && put(c.pauses, flow, since, rev) {
 		c.mark(flow)
 	}
 }
 
-func (c *Catalog) ownPauseDelete(flow ids.FlowID, rev int64) {
+func (c *Catalog) ownPauseDelete(age int, flow ids.FlowID, rev int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rev > c.pausesSeen && drop(c.pauses, flow, rev) {
+	if age == c.age && rev > c.pausesSeen && drop(c.pauses, flow, rev) {
 		c.mark(flow)
 	}
 }

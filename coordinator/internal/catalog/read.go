@@ -20,27 +20,29 @@ var errReplaced = errors.New("record's chunks are gone")
 // GetFresh reads a flow from etcd, linearizably. Errors: ErrNotFound,
 // *Unavailable, one for a record that cannot be read, or that of ctx.
 func (c *Catalog) GetFresh(ctx context.Context, flow ids.FlowID) (Record, error) {
-	rec, mod, err := c.fetch(ctx, "get flow", flow)
+	rec, mod, age, err := c.fetch(ctx, "get flow", flow)
 	if err != nil {
 		return Record{}, err
 	}
 	if rec == nil {
 		return Record{}, fmt.Errorf("get flow %s: %w", flow, ErrNotFound)
 	}
-	c.ownFlow(*rec, mod)
+	c.ownFlow(age, *rec, mod)
 	return *rec, nil
 }
 
 // PausedFresh reads from etcd, linearizably, whether a flow is paused and since
 // when. Errors: *Unavailable, or that of ctx.
 func (c *Catalog) PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error) {
-	resp, err := call(ctx, "get pause", func(ctx context.Context) (*clientv3.GetResponse, error) {
-		return c.client.Get(ctx, c.pauseKey(flow))
-	})
-	if err != nil || len(resp.Kvs) == 0 {
+	resp, _, err := c.guarded(ctx, "get pause", nil, []clientv3.Op{clientv3.OpGet(c.pauseKey(flow))}, nil)
+	if err != nil {
 		return time.Time{}, false, err
 	}
-	ms, err := strconv.ParseInt(string(resp.Kvs[0].Value), 10, 64)
+	kvs := resp.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return time.Time{}, false, nil
+	}
+	ms, err := strconv.ParseInt(string(kvs[0].Value), 10, 64)
 	if err != nil { // a pause holds, whatever is written in it
 		return time.Time{}, true, nil //nolint:nilerr // shown without its time
 	}
@@ -49,14 +51,14 @@ func (c *Catalog) PausedFresh(ctx context.Context, flow ids.FlowID) (since time.
 
 // read is fetch for writers: a record that cannot be read counts as none, so
 // that it can be replaced.
-func (c *Catalog) read(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, error) {
-	rec, mod, err := c.fetch(ctx, op, flow)
+func (c *Catalog) read(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, int, error) {
+	rec, mod, age, err := c.fetch(ctx, op, flow)
 	var bad *unreadable
 	if errors.As(err, &bad) {
 		c.skip(c.flowKey(flow), bad)
-		return nil, mod, nil
+		return nil, mod, age, nil
 	}
-	return rec, mod, err
+	return rec, mod, age, err
 }
 
 // unreadable is a value that is not a record.
@@ -65,36 +67,36 @@ type unreadable struct{ err error }
 func (u *unreadable) Error() string { return u.err.Error() }
 func (u *unreadable) Unwrap() error { return u.err }
 
-// fetch reads a flow's record and its key's modification revision: nil and 0 if
-// there is none.
-func (c *Catalog) fetch(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, error) {
-	for {
-		resp, err := call(ctx, op, func(ctx context.Context) (*clientv3.GetResponse, error) {
-			return c.client.Get(ctx, c.flowKey(flow))
-		})
+// fetch reads a flow's record and its key's modification revision, nil and 0 if
+// there is none, and the age of the history that says so.
+func (c *Catalog) fetch(ctx context.Context, op string, flow ids.FlowID) (*Record, int64, int, error) {
+	get := func(opts ...clientv3.OpOption) ([]*keyValue, int, error) {
+		resp, age, err := c.guarded(ctx, op, nil, []clientv3.Op{clientv3.OpGet(c.flowKey(flow), opts...)}, nil)
 		if err != nil {
 			return nil, 0, err
 		}
-		if len(resp.Kvs) == 0 {
-			return nil, 0, nil
+		return resp.Responses[0].GetResponseRange().Kvs, age, nil
+	}
+	for {
+		kvs, age, err := get()
+		if err != nil || len(kvs) == 0 {
+			return nil, 0, age, err
 		}
-		rec, err := c.assemble(ctx, op, flow, resp.Kvs[0])
+		rec, err := c.assemble(ctx, op, flow, kvs[0])
 		if errors.Is(err, errReplaced) {
-			again, err := call(ctx, op, func(ctx context.Context) (*clientv3.GetResponse, error) {
-				return c.client.Get(ctx, c.flowKey(flow), clientv3.WithKeysOnly())
-			})
+			again, _, err := get(clientv3.WithKeysOnly())
 			if err != nil {
-				return nil, 0, err
+				return nil, 0, age, err
 			}
-			if len(again.Kvs) == 0 || again.Kvs[0].ModRevision != resp.Kvs[0].ModRevision {
+			if len(again) == 0 || again[0].ModRevision != kvs[0].ModRevision {
 				continue
 			}
-			return nil, resp.Kvs[0].ModRevision, &unreadable{errReplaced}
+			return nil, kvs[0].ModRevision, age, &unreadable{errReplaced}
 		}
 		if err != nil {
-			return nil, resp.Kvs[0].ModRevision, err
+			return nil, kvs[0].ModRevision, age, err
 		}
-		return &rec, resp.Kvs[0].ModRevision, nil
+		return &rec, kvs[0].ModRevision, age, nil
 	}
 }
 

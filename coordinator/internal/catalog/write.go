@@ -34,7 +34,7 @@ func (c *Catalog) Put(ctx context.Context, flow ids.FlowID, build func(old *Reco
 		return Record{}, false, err
 	}
 	for range putTries {
-		old, mod, err := c.read(ctx, "put flow", flow)
+		old, mod, age, err := c.read(ctx, "put flow", flow)
 		if err != nil {
 			return Record{}, false, err
 		}
@@ -52,7 +52,7 @@ func (c *Catalog) Put(ctx context.Context, flow ids.FlowID, build func(old *Reco
 		rec.Flow, rec.UpdatedAt = flow, now
 		if old != nil {
 			if old.same(rec) {
-				c.ownFlow(*old, mod)
+				c.ownFlow(age, *old, mod)
 				return *old, false, nil
 			}
 			rec.UID, rec.Revision, rec.CreatedAt = old.UID, old.Revision+1, old.CreatedAt
@@ -60,12 +60,13 @@ func (c *Catalog) Put(ctx context.Context, flow ids.FlowID, build func(old *Reco
 			rec.UID, rec.Revision, rec.CreatedAt = uuid.New(), 1, now
 		}
 		rec.Anchor = time.UnixMilli(rec.Anchor.UnixMilli())
-		rev, err := c.commit(ctx, rec, mod)
+		h, _ := c.believed()
+		rev, err := c.commit(ctx, rec, mod, clientv3.Compare(clientv3.Value(c.markerKey()), "=", h.ID))
 		if err != nil {
 			return Record{}, false, err
 		}
 		if rev > 0 {
-			c.ownFlow(rec, rev)
+			c.ownFlow(age, rec, rev)
 			return rec, true, nil
 		}
 	}
@@ -73,8 +74,8 @@ func (c *Catalog) Put(ctx context.Context, flow ids.FlowID, build func(old *Reco
 }
 
 // commit writes a record if the flow's key still has the given modification
-// revision. It answers 0 if not.
-func (c *Catalog) commit(ctx context.Context, rec Record, mod int64) (revision int64, err error) {
+// revision and the guard holds. It answers 0 if not.
+func (c *Catalog) commit(ctx context.Context, rec Record, mod int64, guard clientv3.Cmp) (revision int64, err error) {
 	val, set, chunks, err := encode(rec, uuid.New)
 	if err != nil {
 		return 0, err
@@ -99,7 +100,7 @@ func (c *Catalog) commit(ctx context.Context, rec Record, mod int64) (revision i
 	failpoint.Before("catalog_put")
 	resp, err := call(ctx, "put flow", func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return c.client.Txn(ctx).
-			If(clientv3.Compare(clientv3.ModRevision(c.flowKey(rec.Flow)), "=", mod)).
+			If(clientv3.Compare(clientv3.ModRevision(c.flowKey(rec.Flow)), "=", mod), guard).
 			Then(ops...).Commit()
 	})
 	failpoint.After("catalog_put")
@@ -124,22 +125,20 @@ func (c *Catalog) Delete(ctx context.Context, flow ids.FlowID) (existed bool, er
 	if _, err := ids.ParseFlowID(string(flow)); err != nil {
 		return false, err
 	}
-	resp, err := call(ctx, "delete flow", func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return c.client.Txn(ctx).Then(
-			clientv3.OpDelete(c.flowKey(flow)),
-			clientv3.OpDelete(c.pauseKey(flow)),
-			clientv3.OpDelete(c.chunksOf(flow), clientv3.WithPrefix()),
-		).Commit()
-	})
+	resp, age, err := c.guarded(ctx, "delete flow", nil, []clientv3.Op{
+		clientv3.OpDelete(c.flowKey(flow)),
+		clientv3.OpDelete(c.pauseKey(flow)),
+		clientv3.OpDelete(c.chunksOf(flow), clientv3.WithPrefix()),
+	}, nil)
 	if err != nil {
 		return false, err
 	}
 	existed = resp.Responses[0].GetResponseDeleteRange().Deleted > 0
 	if existed {
-		c.ownFlowDelete(flow, resp.Header.Revision)
+		c.ownFlowDelete(age, flow, resp.Header.Revision)
 	}
 	if resp.Responses[1].GetResponseDeleteRange().Deleted > 0 {
-		c.ownPauseDelete(flow, resp.Header.Revision)
+		c.ownPauseDelete(age, flow, resp.Header.Revision)
 	}
 	return existed, nil
 }
@@ -167,13 +166,8 @@ func (c *Catalog) setPaused(ctx context.Context, what string, flow ids.FlowID, s
 	if _, err := ids.ParseFlowID(string(flow)); err != nil {
 		return false, err
 	}
-	resp, err := call(ctx, what, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return c.client.Txn(ctx).
-			If(clientv3.Compare(clientv3.CreateRevision(c.flowKey(flow)), ">", 0), cond).
-			Then(op).
-			Else(clientv3.OpGet(c.flowKey(flow), clientv3.WithKeysOnly())).
-			Commit()
-	})
+	resp, age, err := c.guarded(ctx, what, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(c.flowKey(flow)), ">", 0), cond},
+		[]clientv3.Op{op}, []clientv3.Op{clientv3.OpGet(c.flowKey(flow), clientv3.WithKeysOnly())})
 	switch {
 	case err != nil:
 		return false, err
@@ -182,9 +176,9 @@ func (c *Catalog) setPaused(ctx context.Context, what string, flow ids.FlowID, s
 	case !resp.Succeeded:
 		return false, nil
 	case since.IsZero():
-		c.ownPauseDelete(flow, resp.Header.Revision)
+		c.ownPauseDelete(age, flow, resp.Header.Revision)
 	default:
-		c.ownPause(flow, since, resp.Header.Revision)
+		c.ownPause(age, flow, since, resp.Header.Revision)
 	}
 	return true, nil
 }

@@ -6,9 +6,19 @@
 // together are the list of members and, in the order of their create
 // revisions, the line of succession. The epoch of a leadership is base plus the
 // create revision of its key, so it grows with each change of leader. The base
-// is 0 until an operator raises it (key <prefix>/epoch_base) after etcd was
-// restored from a backup, whose revisions would otherwise start lower than
-// epochs that the ledger has already seen.
+// (key <prefix>/epoch_base) is 0 until etcd is rebuilt empty or restored from a
+// backup: its revisions then start lower than epochs that the ledger has already
+// seen, and every leader would be fenced for ever. Whoever leads and is fenced
+// reports the higher epoch (Surpass). One that is higher than the base and etcd's
+// revision together cannot have come from this etcd, whose leaders all have a lower
+// one; then the base is raised to it, by a transaction that compares the base that
+// was read, and the next leadership's epoch is higher again. Any other higher epoch
+// is a successor's. This package knows nothing of the ledger. An operator may
+// raise the base as well.
+//
+// In such an etcd the leases are gone too: a leader learns that from its next
+// renewal, and stands again. Views are made anew when a look each second finds a
+// revision lower than one that was seen.
 //
 // # What leadership is worth
 //

@@ -131,22 +131,46 @@ func (e *Elector) observe(ctx context.Context) {
 	}
 }
 
-// follow applies changes to the line until the watch breaks.
+// glance is how often it is looked whether etcd's history goes on: behind a
+// revision that a young etcd has yet to reach, a watch waits for ever.
+const glance = time.Second
+
+// follow applies changes to the line until the watch breaks, or etcd's history
+// has gone back.
 func (e *Elector) follow(ctx context.Context, line map[string]*mvccpb.KeyValue, revision int64) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for resp := range e.cfg.Client.Watch(ctx, e.keys.line(), clientv3.WithPrefix(), clientv3.WithRev(revision)) {
-		if resp.Err() != nil {
-			return
-		}
-		for _, ev := range resp.Events {
-			if ev.Type == clientv3.EventTypeDelete {
-				delete(line, string(ev.Kv.Key))
-				continue
+	changes := e.cfg.Client.Watch(ctx, e.keys.line(), clientv3.WithPrefix(), clientv3.WithRev(revision))
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	seen, term := revision-1, uint64(0)
+	for {
+		select {
+		case resp, ok := <-changes:
+			if !ok || resp.Err() != nil {
+				return
 			}
-			line[string(ev.Kv.Key)] = ev.Kv
+			for _, ev := range resp.Events {
+				if ev.Type == clientv3.EventTypeDelete {
+					delete(line, string(ev.Kv.Key))
+					continue
+				}
+				line[string(ev.Kv.Key)] = ev.Kv
+			}
+			e.view.set(viewOf(line))
+		case <-again.C:
+			tctx, done := context.WithTimeout(ctx, tryTimeout(e.cfg.TTL))
+			resp, err := e.cfg.Client.Get(tctx, e.keys.epochBase(), clientv3.WithKeysOnly())
+			done()
+			if err != nil {
+				continue // the watch says so
+			}
+			if resp.Header.Revision < seen || resp.Header.RaftTerm < term {
+				e.cfg.Log.Error("etcd's history has gone back: the election is looked at anew", "revision", resp.Header.Revision, "seen", seen)
+				return
+			}
+			seen, term = resp.Header.Revision, resp.Header.RaftTerm
 		}
-		e.view.set(viewOf(line))
 	}
 }
 
