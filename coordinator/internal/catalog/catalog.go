@@ -67,6 +67,7 @@ type Catalog struct {
 	skipped atomic.Int64
 
 	admitting chan struct{} // holds one token: one look at etcd's history at a time
+	made      restoration   // under the token
 	adopted   History       // as the ledger was last told
 	told      time.Time     // when that was
 

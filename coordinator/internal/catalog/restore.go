@@ -42,6 +42,12 @@ type found struct {
 	paused bool
 }
 
+// restoration is what was done so far, in one try or several.
+type restoration struct {
+	rebuilt      bool // there was no marker
+	put, removed int
+}
+
 // restore makes a catalog of another history the one that the ledger and this
 // process know, if they know another. It returns the history to believe.
 func (c *Catalog) restore(ctx context.Context, h, before History) (History, error) {
@@ -58,7 +64,9 @@ func (c *Catalog) restore(ctx context.Context, h, before History) (History, erro
 	if before.ID == "" && (h.follows(origin) || h.ID != "" && origin.ID == "") {
 		return h, nil
 	}
+	c.made.rebuilt = c.made.rebuilt || h.ID == ""
 	put, removed, err := c.merge(ctx, h)
+	c.made.put, c.made.removed = c.made.put+put, c.made.removed+removed
 	if err != nil {
 		return h, err
 	}
@@ -77,15 +85,17 @@ func (c *Catalog) restore(ctx context.Context, h, before History) (History, erro
 	if err := c.copies.Adopt(ctx, now); err != nil {
 		return h, err
 	}
-	if put+removed == 0 && (h.ID != "" || origin.ID == "") { // somebody else did it, or a new catalog
+	made := c.made
+	c.made = restoration{}
+	if made.put+made.removed == 0 && (h.ID != "" || origin.ID == "") { // somebody else did it, or a new catalog
 		return now, nil
 	}
 	what := "etcd was restored from an older state"
-	if h.ID == "" {
+	if made.rebuilt {
 		what = "etcd was rebuilt"
 	}
-	c.log.Warn("flow catalog restored", "because", what, "flows", put, "removed", removed)
-	if err := c.copies.Restored(ctx, what, put, removed); err != nil {
+	c.log.Warn("flow catalog restored", "because", what, "flows", made.put, "removed", made.removed)
+	if err := c.copies.Restored(ctx, what, made.put, made.removed); err != nil {
 		c.log.Warn("the restoration can't be noted", "error", err)
 	}
 	return now, nil

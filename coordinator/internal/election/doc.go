@@ -17,8 +17,9 @@
 // raise the base as well.
 //
 // In such an etcd the leases are gone too: a leader learns that from its next
-// renewal, and stands again. Views are made anew when a look each second finds a
-// revision lower than one that was seen.
+// renewal, and stands again. Besides its watch, each
+// view reads the line once a second: behind a revision that a young etcd has yet to
+// reach a watch shows nothing, and a restored one never ends keys it never had.
 //
 // # What leadership is worth
 //

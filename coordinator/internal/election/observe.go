@@ -131,8 +131,9 @@ func (e *Elector) observe(ctx context.Context) {
 	}
 }
 
-// glance is how often it is looked whether etcd's history goes on: behind a
-// revision that a young etcd has yet to reach, a watch waits for ever.
+// glance is how often the line is read besides the watch, which shows nothing
+// behind a revision that a young etcd has yet to reach, nor the end of keys that a
+// restored one never had.
 const glance = time.Second
 
 // follow applies changes to the line until the watch breaks, or etcd's history
@@ -143,7 +144,7 @@ func (e *Elector) follow(ctx context.Context, line map[string]*mvccpb.KeyValue, 
 	changes := e.cfg.Client.Watch(ctx, e.keys.line(), clientv3.WithPrefix(), clientv3.WithRev(revision))
 	again := time.NewTicker(glance)
 	defer again.Stop()
-	seen, term := revision-1, uint64(0)
+	read := revision - 1 // up to here the line was read as a whole
 	for {
 		select {
 		case resp, ok := <-changes:
@@ -151,27 +152,47 @@ func (e *Elector) follow(ctx context.Context, line map[string]*mvccpb.KeyValue, 
 				return
 			}
 			for _, ev := range resp.Events {
-				if ev.Type == clientv3.EventTypeDelete {
+				switch {
+				case ev.Kv.ModRevision <= read:
+				case ev.Type == clientv3.EventTypeDelete:
 					delete(line, string(ev.Kv.Key))
-					continue
+				default:
+					line[string(ev.Kv.Key)] = ev.Kv
 				}
-				line[string(ev.Kv.Key)] = ev.Kv
 			}
 			e.view.set(viewOf(line))
 		case <-again.C:
 			tctx, done := context.WithTimeout(ctx, tryTimeout(e.cfg.TTL))
-			resp, err := e.cfg.Client.Get(tctx, e.keys.epochBase(), clientv3.WithKeysOnly())
+			resp, err := e.cfg.Client.Get(tctx, e.keys.line(), clientv3.WithPrefix())
 			done()
 			if err != nil {
 				continue // the watch says so
 			}
-			if resp.Header.Revision < seen || resp.Header.RaftTerm < term {
-				e.cfg.Log.Error("etcd's history has gone back: the election is looked at anew", "revision", resp.Header.Revision, "seen", seen)
+			if resp.Header.Revision < read {
+				e.cfg.Log.Error("etcd's history has gone back: the election is looked at anew", "revision", resp.Header.Revision, "seen", read)
 				return
 			}
-			seen, term = resp.Header.Revision, resp.Header.RaftTerm
+			if read = resp.Header.Revision; reread(line, resp.Kvs) {
+				e.view.set(viewOf(line))
+			}
 		}
 	}
+}
+
+// reread makes the line what was read, and reports whether it was another.
+func reread(line map[string]*mvccpb.KeyValue, kvs []*mvccpb.KeyValue) bool {
+	changed := len(line) != len(kvs)
+	for _, kv := range kvs {
+		old := line[string(kv.Key)]
+		changed = changed || old == nil || old.ModRevision != kv.ModRevision
+	}
+	if changed {
+		clear(line)
+		for _, kv := range kvs {
+			line[string(kv.Key)] = kv
+		}
+	}
+	return changed
 }
 
 // viewOf orders the line. Foreign keys are left out.

@@ -115,7 +115,7 @@ func (c *checker) fault(rule, format string, args ...any) {
 
 func (c *checker) record(r ledger.Record) {
 	c.now = r
-	if r.Epoch > 0 {
+	if r.Epoch > 0 && r.Op != "fenced" { // a refusal carries the epoch that was refused
 		if r.Epoch < c.epoch {
 			c.fault("epoch", "%s carries epoch %d after an entry of epoch %d", r.Op, r.Epoch, c.epoch)
 		}
