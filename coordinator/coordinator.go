@@ -24,6 +24,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/leader"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/once"
 	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
@@ -53,6 +54,7 @@ type Config struct {
 	MaxLost   int           // losses of its worker that a node survives; 3
 	Detailed  int           // newest cycles of a flow that are kept whole; 10
 	Kept      int           // newest cycles of a flow that are kept at all; 100
+	OnceKeep  time.Duration // how long once-keys are kept after their cycle is forgotten; a day
 	Webhook   string        // gets each alert as a JSON POST; "" = log only
 	HTTP      net.Listener  // where the API is served
 	Advertise string        // URL under which others reach the API; made of HTTP when empty
@@ -95,13 +97,19 @@ func (c *Config) complete() error {
 	if c.MaxLost == 0 {
 		c.MaxLost = 3
 	}
+	if c.OnceKeep == 0 {
+		c.OnceKeep = once.DefaultKeep
+	}
+	if c.OnceKeep < time.Minute {
+		faults = append(faults, fmt.Errorf("once-keep is %s; at least 1m is needed", c.OnceKeep))
+	}
 	if c.Detailed < 0 || c.Kept < 0 || (c.Kept > 0 && c.Detailed > c.Kept) {
 		faults = append(faults, fmt.Errorf("retention: %d cycles whole of %d kept makes no sense", c.Detailed, c.Kept))
 	}
 	if c.HTTP == nil {
 		faults = append(faults, errors.New("HTTP is nil: the API needs a listener"))
 	} else if c.Advertise == "" {
-		c.Advertise = "http://" + c.HTTP.Addr().String()
+		c.Advertise = "http://" + reachable(c.HTTP.Addr())
 	}
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
@@ -137,17 +145,21 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	if err != nil {
 		return err
 	}
+	keys, err := once.New(once.Config{Client: etcd, Prefix: cfg.Prefix})
+	if err != nil {
+		return err
+	}
 	flows := registry.New(cat, log.Named("registry"))
 	cache := plans.New(l, flows)
 	health := dependencies(l, queue, flows)
 	m := newMetrics(l)
 	now := clock.New(clock.Config{Ledger: l, Log: log.Named("clock")})
 	ctl := control.New(control.Config{
-		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Election: elector, Transfer: elector.Transfer, Depths: queue,
+		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Once: keys, Election: elector, Transfer: elector.Transfer, Depths: queue,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
-		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
+		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
 		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
@@ -163,7 +175,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 			return warm(ctx, flows, queue, cfg.Prefix)
 		}}, {Name: "api", Run: func(ctx context.Context) error {
 			return httpapi.Serve(ctx, cfg.HTTP, handler, log, 0)
-		}}},
+		}}, {Name: "announce", Run: announcer(l, cfg, log).run}},
 		[]process.Service{{Name: "election", Run: func(ctx context.Context) error {
 			return elector.Run(ctx, func(ctx context.Context, term election.Term) error {
 				m.leading.Set(1)

@@ -16,8 +16,8 @@ func TestSource(t *testing.T) {
 		{Packages: []string{"./coordinator/..."}, Direct: true, Forbid: []string{"github.com/rabbitmq/amqp091-go"}, Why: "package rabbit is the only door to RabbitMQ"},
 		{Packages: []string{"./coordinator/..."}, Direct: true, Forbid: []string{"github.com/redis/go-redis/..."}, Why: "package ledger is the only door to Redis"},
 		// Package coordinator names the client in Run's parameters and passes it on.
-		{Packages: []string{"./coordinator/..."}, Except: []string{"./coordinator", "./coordinator/internal/election", "./coordinator/internal/catalog"}, Direct: true,
-			Forbid: []string{"go.etcd.io/..."}, Why: "etcd elects and keeps the flows, nothing else"},
+		{Packages: []string{"./coordinator/..."}, Except: []string{"./coordinator", "./coordinator/internal/election", "./coordinator/internal/catalog", "./coordinator/internal/once"}, Direct: true,
+			Forbid: []string{"go.etcd.io/..."}, Why: "etcd elects, keeps the flows and the once-keys, nothing else"},
 		{Packages: []string{"./coordinator/client", "./coordinator/cmd/stationctl", "./coordinator/api"}, Forbid: []string{"go.etcd.io/...", "github.com/redis/...", "github.com/rabbitmq/...", "./coordinator/internal/leader"},
 			Why: "clients know the API alone"},
 		{Packages: pure, Forbid: []string{"net/http", "github.com/redis/...", "github.com/rabbitmq/...", "go.etcd.io/..."}, Why: "decisions are pure"},
@@ -26,5 +26,5 @@ func TestSource(t *testing.T) {
 			Why: "programs link no test library"},
 	})
 	m.Lengths(t, maxLines)
-	m.Stories(t, 20, "./coordinator/internal/election", "./coordinator/internal/progress", "./coordinator/internal/schedule")
+	m.Stories(t, 20, "./coordinator/internal/election", "./coordinator/internal/once", "./coordinator/internal/progress", "./coordinator/internal/schedule")
 }

@@ -41,6 +41,7 @@ type Settings struct {
 	MaxLost           int           `help:"How often a node may lose its worker before it fails." default:"3"`
 	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
 	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
+	OnceKeep          time.Duration `help:"How long the once-key of an at-most-once node is kept in etcd after its cycle is forgotten." default:"24h"`
 	JournalMax        int64         `help:"About how many entries the journal keeps." default:"200000"`
 	AlertWebhook      string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
 }
@@ -72,7 +73,7 @@ func run(args []string) int {
 
 // serve runs a coordinator on real servers.
 func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
-	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, Within: s.RepairWithin, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles,
+	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, Within: s.RepairWithin, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles, OnceKeep: s.OnceKeep,
 		Webhook: s.AlertWebhook, Advertise: s.Advertise, PresenceAddress: s.PresenceAdvertise, Log: log}
 	var lc net.ListenConfig
 	if cfg.HTTP, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {

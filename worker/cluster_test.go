@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ type cluster struct {
 	reg    *node.Registry
 	plan   *plan.Plan
 	cycle  ledger.Started
+	keys   *keys
 
 	mu       sync.Mutex
 	suspects int
@@ -78,6 +80,10 @@ func newCluster(t *testing.T, nodes ...plan.Node) *cluster {
 	c.ok(l.ActivateFlow(t.Context(), ledger.Activation{Flow: flow, UID: p.UID, Revision: 1, Document: []byte("{}"), Anchor: time.UnixMilli(1000)}))
 	c.cycle, err = l.StartCycle(t.Context(), epoch, ledger.Start{Plan: p, Occasion: ids.Occasion(p.UID, "test")})
 	c.ok(err)
+	c.keys = serveKeys(t)
+	host, err := os.Hostname()
+	c.ok(err)
+	c.ok(l.BeatCoordinator(t.Context(), ledger.Coordinator{ID: "c1", URL: c.keys.url, Host: host}, time.Hour))
 	ctx, stop := context.WithCancel(t.Context())
 	var lead sync.WaitGroup
 	lead.Go(func() { c.lead(ctx) })

@@ -14,20 +14,21 @@ import (
 type Settings struct {
 	process.Base `embed:""`
 
-	RedisURL    string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
-	RabbitmqURL string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
-	Prefix      string        `help:"First part of every key and queue name." default:"station"`
-	QueueType   string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
-	HTTPAddr    string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`
-	Advertise   string        `help:"HOST:PORT under which coordinators reach --http-addr." placeholder:"HOST:PORT"`
-	ID          string        `help:"Name of this worker; made up when empty."`
-	Pool        string        `help:"Pool whose tasks it takes." default:"default"`
-	Concurrency int           `help:"Nodes it runs at once." default:"16"`
-	Lease       time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
-	Grace       time.Duration `help:"Time that running nodes get to finish after SIGTERM." default:"30s"`
-	EarlyAck    time.Duration `help:"Run time after which a task's message is acked; below the broker's consumer timeout." default:"10m"`
-	DataDir     string        `help:"Folder that dataset nodes read and write." default:"." type:"path" placeholder:"DIR"`
-	AllowExec   bool          `help:"Carry the exec node type, which runs programs on this machine."`
+	RedisURL     string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
+	RabbitmqURL  string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
+	Prefix       string        `help:"First part of every key and queue name." default:"station"`
+	QueueType    string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
+	HTTPAddr     string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`
+	Advertise    string        `help:"HOST:PORT under which coordinators reach --http-addr." placeholder:"HOST:PORT"`
+	Coordinators []string      `help:"URLs of coordinators to ask before an at-most-once node starts, separated by commas; those that announce themselves in the ledger when empty." sep:"," placeholder:"URL"`
+	ID           string        `help:"Name of this worker; made up when empty."`
+	Pool         string        `help:"Pool whose tasks it takes." default:"default"`
+	Concurrency  int           `help:"Nodes it runs at once." default:"16"`
+	Lease        time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
+	Grace        time.Duration `help:"Time that running nodes get to finish after SIGTERM." default:"30s"`
+	EarlyAck     time.Duration `help:"Run time after which a task's message is acked; below the broker's consumer timeout." default:"10m"`
+	DataDir      string        `help:"Folder that dataset nodes read and write." default:"." type:"path" placeholder:"DIR"`
+	AllowExec    bool          `help:"Carry the exec node type, which runs programs on this machine."`
 
 	AllowPrivateHTTP bool `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
 }

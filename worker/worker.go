@@ -25,6 +25,7 @@ import (
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
 	"github.com/tradingflow/weather-station/worker/internal/intake"
+	"github.com/tradingflow/weather-station/worker/internal/once"
 	"github.com/tradingflow/weather-station/worker/internal/settle"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -45,7 +46,10 @@ type Config struct {
 	Lease       time.Duration // of a claim; 10 s
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min
 	Grace       time.Duration // for running nodes at shutdown; 30 s, negative = none
-	Log         hclog.Logger
+	// Coordinators are the base URLs of those to ask for once-keys; empty: those that
+	// announce themselves in the ledger.
+	Coordinators []string
+	Log          hclog.Logger
 	// Health, when set, is where /livez, /readyz and /metrics are served. The
 	// leader dials its address to see whether the worker lives.
 	Health net.Listener
@@ -91,6 +95,9 @@ func (c *Config) complete() error {
 	if c.EarlyAck < 0 {
 		faults = append(faults, fmt.Errorf("early ack is %s; it can't be negative", c.EarlyAck))
 	}
+	if _, err := once.Addresses(c.Coordinators); err != nil {
+		faults = append(faults, err)
+	}
 	if c.Advertise != "" {
 		if host, port, err := net.SplitHostPort(c.Advertise); err != nil || host == "" || port == "" {
 			faults = append(faults, fmt.Errorf("advertise is %q; it must be HOST:PORT", c.Advertise))
@@ -118,6 +125,11 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 	id := ids.WorkerID(cfg.ID)
 	m := newMetrics()
 	keeper := claims.NewKeeper(claims.Config{Ledger: l, Worker: id, Lease: cfg.Lease, Log: log})
+	keys, err := once.New(once.Config{Ledger: l, Coordinators: cfg.Coordinators, Host: hostname(), Log: log})
+	if err != nil {
+		return fmt.Errorf("worker settings: %w", err)
+	}
+	defer keys.Close()
 	reporter := &reporter{ledger: l, every: cfg.Lease / 5, ttl: cfg.Lease * 3 / 2, log: log, busy: keeper.Busy, record: ledger.Worker{
 		ID: id, Pool: cfg.Pool, Types: reg.Types(), Concurrency: cfg.Concurrency, Version: process.Version(), StartedAt: time.Now(),
 		Host: hostname(), Health: address(cfg),
@@ -146,7 +158,7 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 		stop := context.AfterFunc(ctx, func() { reporter.draining.Store(true); health.Drain("shutting down") })
 		defer stop()
 		return intake.Run(ctx, intake.Config{
-			Ledger: l, Source: source, Claims: keeper, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
+			Ledger: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
 			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Log: log, Ran: m.ran,
 			Settler: &settle.Settler{Ledger: l, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0), Abandoned: m.abandon},

@@ -20,6 +20,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi/httpapitest"
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/oncekey"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,21 +51,25 @@ func refusing(t *testing.T) string {
 // calls is every method of the client, by the service's method it reaches.
 func calls(c *client.Client) map[string]func(context.Context) (any, error) {
 	return map[string]func(context.Context) (any, error){
-		"Register":       func(ctx context.Context) (any, error) { return c.Register(ctx, []byte("{}"), client.RegisterOptions{}) },
-		"ListFlows":      func(ctx context.Context) (any, error) { return c.Flows(ctx) },
-		"GetFlow":        func(ctx context.Context) (any, error) { return c.Flow(ctx, "btc") },
-		"DeleteFlow":     func(ctx context.Context) (any, error) { return nil, c.DeleteFlow(ctx, "btc") },
-		"PauseFlow":      func(ctx context.Context) (any, error) { return c.PauseFlow(ctx, "btc") },
-		"ResumeFlow":     func(ctx context.Context) (any, error) { return c.ResumeFlow(ctx, "btc") },
-		"Metrics":        func(ctx context.Context) (any, error) { return c.Metrics(ctx, "btc") },
-		"StartCycle":     func(ctx context.Context) (any, error) { return c.StartCycle(ctx, "btc", "") },
-		"ListCycles":     func(ctx context.Context) (any, error) { return c.Cycles(ctx, "btc", 0, 0) },
-		"GetCycle":       func(ctx context.Context) (any, error) { return c.Cycle(ctx, "btc", 7) },
-		"CancelCycle":    func(ctx context.Context) (any, error) { return c.CancelCycle(ctx, "btc", 7) },
-		"GetNode":        func(ctx context.Context) (any, error) { return c.Node(ctx, "btc", 7, "price") },
-		"Cluster":        func(ctx context.Context) (any, error) { return c.Cluster(ctx) },
-		"Workers":        func(ctx context.Context) (any, error) { return c.Workers(ctx) },
-		"Verify":         func(ctx context.Context) (any, error) { return c.Verify(ctx, client.VerifyOptions{}) },
+		"Register":    func(ctx context.Context) (any, error) { return c.Register(ctx, []byte("{}"), client.RegisterOptions{}) },
+		"ListFlows":   func(ctx context.Context) (any, error) { return c.Flows(ctx) },
+		"GetFlow":     func(ctx context.Context) (any, error) { return c.Flow(ctx, "btc") },
+		"DeleteFlow":  func(ctx context.Context) (any, error) { return nil, c.DeleteFlow(ctx, "btc") },
+		"PauseFlow":   func(ctx context.Context) (any, error) { return c.PauseFlow(ctx, "btc") },
+		"ResumeFlow":  func(ctx context.Context) (any, error) { return c.ResumeFlow(ctx, "btc") },
+		"Metrics":     func(ctx context.Context) (any, error) { return c.Metrics(ctx, "btc") },
+		"StartCycle":  func(ctx context.Context) (any, error) { return c.StartCycle(ctx, "btc", "") },
+		"ListCycles":  func(ctx context.Context) (any, error) { return c.Cycles(ctx, "btc", 0, 0) },
+		"GetCycle":    func(ctx context.Context) (any, error) { return c.Cycle(ctx, "btc", 7) },
+		"CancelCycle": func(ctx context.Context) (any, error) { return c.CancelCycle(ctx, "btc", 7) },
+		"GetNode":     func(ctx context.Context) (any, error) { return c.Node(ctx, "btc", 7, "price") },
+		"Cluster":     func(ctx context.Context) (any, error) { return c.Cluster(ctx) },
+		"Workers":     func(ctx context.Context) (any, error) { return c.Workers(ctx) },
+		"Verify":      func(ctx context.Context) (any, error) { return c.Verify(ctx, client.VerifyOptions{}) },
+		"TakeOnceKey": func(ctx context.Context) (any, error) {
+			u := "11111111-2222-5333-8444-555555555555"
+			return c.TakeOnceKey(ctx, oncekey.Request{FlowID: "btc", Occasion: u, NodeID: "price", Token: u})
+		},
 		"TransferLeader": func(ctx context.Context) (any, error) { return c.TransferLeader(ctx, false) },
 	}
 }
@@ -88,6 +93,7 @@ func TestEveryCallBringsBackWhatTheServiceGave(t *testing.T) {
 	want["Cluster"], _ = s.OnCluster(ctx)
 	want["Workers"], _ = s.OnWorkers(ctx)
 	want["Verify"], _ = s.OnVerify(ctx, httpapi.VerifyRange{})
+	want["TakeOnceKey"] = oncekey.Reply{Answer: oncekey.Granted}
 	want["TransferLeader"], _ = s.OnTransfer(ctx, false)
 	for name := range calls(nil) {
 		t.Run(name, func(t *testing.T) {

@@ -2,11 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/oncekey"
 )
 
 // Cluster returns leader, members, pools and health.
@@ -61,6 +64,18 @@ func (c *Client) TransferLeader(ctx context.Context, here bool) (api.Transfer, e
 	}
 	var out api.Transfer
 	err := c.do(ctx, k, &out)
+	return out, err
+}
+
+// TakeOnceKey asks for the once-key of an at-most-once node: the answer is
+// oncekey.Granted or oncekey.Taken. Asking again is harmless.
+func (c *Client) TakeOnceKey(ctx context.Context, q oncekey.Request) (oncekey.Reply, error) {
+	var out oncekey.Reply
+	b, err := json.Marshal(q)
+	if err != nil {
+		return out, fmt.Errorf("encode request: %w", err)
+	}
+	err = c.do(ctx, call{method: http.MethodPost, path: oncekey.Path, header: http.Header{"Content-Type": {"application/json"}}, body: b}, &out)
 	return out, err
 }
 

@@ -22,6 +22,8 @@
 //	ack             a message is acked
 //	handler         a node's handler is called; after: its result is known to nobody else
 //	catalog_put     a flow is written to etcd
+//	once_key        a worker asks for the once-key of an at-most-once node
+//	once_put        a coordinator makes it in etcd
 //	election_join   an election key is put into the line
 //	election_claim  the first in line writes its epoch
 //	election_leave  an election key is given up

@@ -19,6 +19,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/once"
 	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -44,6 +45,7 @@ type Config struct {
 	Registry  *registry.Registry
 	Plans     *plans.Cache
 	Mirror    *mirror.Mirror
+	Once      *once.Store
 	Election  Election
 	Transfer  func(ctx context.Context) error // ends this coordinator's leadership, as election.Elector.Transfer
 	Depths    Depths

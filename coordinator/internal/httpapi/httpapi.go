@@ -52,6 +52,7 @@ func New(cfg Config) (http.Handler, error) {
 	s.cycles()
 	s.cluster()
 	s.verify()
+	s.once()
 	s.original()
 	s.healthRoutes()
 	// The framework describes its own error model; no answer uses it.

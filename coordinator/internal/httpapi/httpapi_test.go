@@ -83,6 +83,7 @@ func TestEveryCallReachesItsMethod(t *testing.T) {
 		{"GET", "/api/v1/workers", "", "Workers", 200, `"workers":[{"worker_id":"w-1"`},
 		{"GET", "/api/v1/verify", "", "Verify", 200, `"clean":true,"records":40`},
 		{"POST", "/api/v1/leader/transfer", "", "TransferLeader", 202, `{"from":"c-1","epoch":42}`},
+		{"POST", "/api/v1/once", onceBody, "TakeOnceKey", 200, `{"answer":"granted"}`},
 		{"POST", "/flows/execute", `{"flow_id":"btc"}`, "Register", 200, `"status":"running"`},
 		{"GET", "/flows/btc/status", "", "GetFlow", 200, `"current_cycle_status":"completed"`},
 	} {

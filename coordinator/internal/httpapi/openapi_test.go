@@ -102,6 +102,7 @@ func TestDescriptionListsEveryRoute(t *testing.T) {
 		"POST /api/v1/flows/{flow}/pause",
 		"POST /api/v1/flows/{flow}/resume",
 		"POST /api/v1/leader/transfer",
+		"POST /api/v1/once",
 		"POST /flows/execute",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
@@ -56,6 +58,23 @@ type Cluster interface {
 	TransferLeader(ctx context.Context, here bool) (api.Transfer, error)
 }
 
+// Onces is what the API needs to answer workers that are about to start an
+// at-most-once node.
+type Onces interface {
+	// TakeOnceKey reports whether the key is the token's; false: it is another's.
+	// After *Unavailable it is not known whether the key was made.
+	TakeOnceKey(ctx context.Context, q OnceRequest) (granted bool, err error)
+}
+
+// OnceRequest names an at-most-once node of one occasion, and who wants to start
+// it.
+type OnceRequest struct {
+	Flow     ids.FlowID
+	Occasion uuid.UUID
+	Node     ids.NodeID
+	Token    uuid.UUID
+}
+
 // VerifyRange bounds Verify. Zero values leave a side open.
 type VerifyRange struct {
 	Flow     ids.FlowID // "" = every flow
@@ -67,6 +86,7 @@ type Service interface {
 	Flows
 	Cycles
 	Cluster
+	Onces
 }
 
 // Health tells whether this process may be used.

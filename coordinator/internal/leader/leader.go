@@ -5,7 +5,7 @@
 //
 // First takeover, before anything is read, so that no earlier leader can write
 // any more; then all loops begin: slots, outbox, offers, decisions, leases, timers,
-// audit, retention. Nothing waits for the flows to be mirrored from the catalog: the
+// audit, retention, once-keys. Nothing waits for the flows to be mirrored from the catalog: the
 // ticker is told the last slots of all flows that are as they should be in one read,
 // and the mirror works beside it. The loops
 // share nothing but the ledger. Any of them that is fenced ends the epoch; what
@@ -39,6 +39,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/dispatch"
 	"github.com/tradingflow/weather-station/coordinator/internal/fleet"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/once"
 	"github.com/tradingflow/weather-station/coordinator/internal/outbox"
 	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
@@ -64,6 +65,8 @@ type Config struct {
 	Registry *registry.Registry
 	Plans    *plans.Cache
 	Alerts   *alert.Alerter
+	Once     *once.Store   // nil: nobody can tell whether an at-most-once node was started
+	OnceKeep time.Duration // of once-keys whose cycle is forgotten
 	Prefix   string
 	Lease    time.Duration
 	Within   time.Duration // what a store has lost is put back within it
@@ -164,6 +167,7 @@ type reign struct {
 	timers    *reconcile.Timers
 	audit     *reconcile.Audit
 	retention *retention.Keeper
+	witness   *once.Witness // nil without once-keys
 	fleet     *fleet.Fleet
 	vigil     *fleet.Vigil
 	swallowed *reconcile.Offers
@@ -186,8 +190,13 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.fleet = fleet.New(timed, r.paused, func() { r.audit.Hurry() }, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(timed, epoch, cfg.Within, log)
+	var started reconcile.Once
+	if cfg.Once != nil {
+		r.witness = &once.Witness{Store: cfg.Once, Ledger: cfg.Ledger, Epoch: epoch}
+		started = r.witness
+	}
 	r.leases = reconcile.NewLeases(reconcile.LeasesConfig{Ledger: timed, Plans: cfg.Plans, Epoch: epoch, Lease: cfg.Lease,
-		MaxLost: cfg.MaxLost, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }, Holders: cfg.Ledger.Holders,
+		MaxLost: cfg.MaxLost, Once: started, Blocks: cfg.Ledger, Log: log, Gone: cfg.WorkerGone, Revoked: func() { r.audit.Hurry() }, Holders: cfg.Ledger.Holders,
 		Frozen: func(next ids.Attempt) { r.swallowed.Watch(next) }})
 	r.swallowed = reconcile.NewOffers(reconcile.OffersConfig{Ledger: cfg.Ledger, Plans: cfg.Plans, Depths: cfg.Queue, Prefix: cfg.Prefix, Epoch: epoch, Log: log})
 	r.vigil = fleet.NewVigil(fleet.VigilConfig{Hold: HoldWorker, Log: log, Gone: func(ctx context.Context, w ledger.Worker) error { return r.leases.WorkerGone(ctx, w.ID) }})
@@ -217,8 +226,22 @@ func (r *reign) loops() []func(context.Context) error {
 		r.retention.Run,
 		r.vigil.Run,
 		r.swallowed.Run,
+		r.keys,
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
+}
+
+// keys looks after the once-keys.
+func (r *reign) keys(ctx context.Context) error {
+	if r.Once == nil {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.witness.Run(ctx) })
+	g.Go(func() error {
+		return (&once.Sweeper{Store: r.Once, Cycles: r.Ledger, Keep: r.OnceKeep, Log: r.log}).Run(ctx)
+	})
+	return g.Wait()
 }
 
 func (r *reign) advance(ctx context.Context, from *outbox.Queue) error {

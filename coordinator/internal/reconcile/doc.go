@@ -30,6 +30,13 @@
 // announced, and revokes at once only when that is refused, or answered by
 // another process. A time-out proves nothing.
 //
+// A lost at-most-once node ends unknown if it may have been started. Whether it
+// was stands in etcd, as its once-key (package once): there is none, and the node
+// is offered again. While etcd gives no answer the node waits, whatever its lease
+// says, and its record names etcd as what it waits for; the answer is never
+// guessed. It is asked for beside the passes, so that an etcd that is away holds
+// up no other node.
+//
 // # Timers
 //
 // Retries, delayed offers and cycle deadlines stand in a sorted set that the

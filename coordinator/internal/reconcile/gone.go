@@ -22,7 +22,7 @@ func (k *Leases) WorkerGone(ctx context.Context, id ids.WorkerID) error {
 	}
 	var faults []error
 	for _, a := range claims {
-		_, err := k.expire(ctx, a, workerGone, func(s ledger.NodeState) (bool, error) { return s.Worker == string(id), nil })
+		_, err := k.expire(ctx, a, workerGone, k.ask, func(s ledger.NodeState) (bool, error) { return s.Worker == string(id), nil })
 		if ledger.Fenced(err) {
 			return err
 		}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -37,6 +39,8 @@ type LeasesConfig struct {
 	Lease   time.Duration
 	MaxLost int // losses that a node survives
 	Log     hclog.Logger
+	Once    Once
+	Blocks  Blocks
 	Gone    func(ctx context.Context, w ledger.Worker) bool // proves that a worker's process is gone
 	Revoked func()                                          // a claim was revoked; may be nil
 	Frozen  func(next ids.Attempt)                          // its lease alone revoked one; the attempt that follows; may be nil
@@ -56,6 +60,7 @@ type Leases struct {
 	seen    map[ids.Attempt]sighting
 	grace   chan time.Duration
 	nudge   chan struct{}
+	doubts  *doubts
 	quiet   time.Time // no expiry before
 	doubted bool      // a pass would have revoked more than half; until none is over any more
 	clock   time.Time // Redis's at the last pass, and this process's then
@@ -69,7 +74,7 @@ type sighting struct {
 
 // NewLeases makes a keeper that grants one lease of grace from its first pass.
 func NewLeases(cfg LeasesConfig) *Leases {
-	return &Leases{cfg: cfg, seen: map[ids.Attempt]sighting{}, grace: make(chan time.Duration, 1), nudge: make(chan struct{}, 1)}
+	return &Leases{cfg: cfg, seen: map[ids.Attempt]sighting{}, grace: make(chan time.Duration, 1), nudge: make(chan struct{}, 1), doubts: newDoubts(cfg)}
 }
 
 // Grace asks that no claim is revoked for one lease from now.
@@ -83,16 +88,18 @@ func (k *Leases) Grace() {
 // Nudge says that claims are about to be made, so that the first of them is seen
 // soon: how long a lease has stood unchanged counts from when it is first seen.
 func (k *Leases) Nudge() {
-	select {
-	case k.nudge <- struct{}{}:
-	default:
-	}
+	signal(k.nudge)
 }
 
 // Run looks at the leases until ctx ends or the epoch is fenced, which it
 // returns.
 func (k *Leases) Run(ctx context.Context) error {
 	k.quiet = time.Now().Add(k.cfg.Lease)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	asking.Go(func() { k.doubts.run(ctx) })
 	every := min(max(k.cfg.Lease/20, 50*time.Millisecond), 250*time.Millisecond)
 	t := time.NewTimer(0)
 	defer t.Stop()
@@ -100,6 +107,7 @@ func (k *Leases) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-t.C:
+		case <-k.doubts.answered:
 		case d := <-k.grace:
 			k.quiet = time.Now().Add(d)
 			continue
@@ -146,6 +154,9 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 	leases, err := k.cfg.Ledger.Leases(ctx)
 	if err != nil || len(leases) == 0 {
 		clear(k.seen)
+		if err == nil {
+			k.doubts.keep(nil)
+		}
 		k.doubted, k.clock = false, time.Time{}
 		return 0, k.cfg.Lease, err
 	}
@@ -155,6 +166,8 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 	}
 	k.watchClock(clock, now)
 	over, next := k.look(leases, clock, now)
+	k.doubts.keep(over)
+	over = slices.DeleteFunc(over, k.doubts.waits) // they are asked about, and hold up no other
 	if len(over) == 0 {
 		k.doubted = false
 	}
@@ -169,7 +182,7 @@ func (k *Leases) pass(ctx context.Context, now time.Time) (int, time.Duration, e
 	}
 	var faults []error // of single claims: they don't hold up the others
 	for _, a := range over[:min(len(over), batch)] {
-		_, err := k.expire(ctx, a, ledger.LeaseOver, func(s ledger.NodeState) (bool, error) {
+		_, err := k.expire(ctx, a, ledger.LeaseOver, k.asked, func(s ledger.NodeState) (bool, error) {
 			// A claim made since the lease was read has a lease of its own.
 			return s.StartedAt.Add(k.cfg.Lease).Before(clock) || s.StartedAt.After(clock.Add(k.cfg.Lease)), nil
 		})
@@ -236,7 +249,7 @@ func (k *Leases) look(leases []ledger.Lease, clock, now time.Time) (over []ids.A
 // Suspect looks whether the worker that holds a claim still lives, and revokes
 // the claim when it is proven gone.
 func (k *Leases) Suspect(ctx context.Context, a ids.Attempt) error {
-	_, err := k.expire(ctx, a, workerGone, func(s ledger.NodeState) (bool, error) {
+	_, err := k.expire(ctx, a, workerGone, k.ask, func(s ledger.NodeState) (bool, error) {
 		if s.Attempt != a.N {
 			return false, nil
 		}
@@ -249,8 +262,25 @@ func (k *Leases) Suspect(ctx context.Context, a ids.Attempt) error {
 	return err
 }
 
-// expire revokes the claim a node is under now, if sure says so.
-func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, sure func(ledger.NodeState) (bool, error)) (bool, error) {
+// asking finds out whether a lost at-most-once node was started; known is false
+// when it has no answer yet.
+type asking func(ctx context.Context, lease, a ids.Attempt, token uuid.UUID, claimed time.Time) (unstarted, known bool, err error)
+
+// ask waits for the answer.
+func (k *Leases) ask(ctx context.Context, _, a ids.Attempt, _ uuid.UUID, claimed time.Time) (unstarted, known bool, err error) {
+	unstarted, err = k.cfg.Once.Unstarted(ctx, a, claimed)
+	return unstarted, err == nil, ignoreGone(err)
+}
+
+// asked does not.
+func (k *Leases) asked(_ context.Context, lease, a ids.Attempt, token uuid.UUID, claimed time.Time) (unstarted, known bool, err error) {
+	unstarted, known = k.doubts.ask(lease, a, token, claimed)
+	return unstarted, known, nil
+}
+
+// expire revokes the claim a node is under now, if sure says so. That of an
+// at-most-once node waits until it is known whether the node was started.
+func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, ask asking, sure func(ledger.NodeState) (bool, error)) (bool, error) {
 	states, err := k.cfg.Ledger.Nodes(ctx, a.Flow, a.Cycle, []ids.NodeID{a.Node})
 	if err != nil {
 		return false, err
@@ -272,12 +302,19 @@ func (k *Leases) expire(ctx context.Context, a ids.Attempt, cause string, sure f
 	}
 	x.N = s.Attempt
 	x.Token = parseToken(s.Token)
+	if s.Status == task.Running && x.Plan.Delivery == plan.AtMostOnce && k.cfg.Once != nil {
+		var known bool
+		if x.Unstarted, known, err = ask(ctx, a, x.Attempt, x.Token, s.StartedAt); err != nil || !known {
+			return false, err
+		}
+	}
 	done, err := k.cfg.Ledger.Expire(ctx, k.cfg.Epoch, x)
 	if err != nil {
 		return false, fmt.Errorf("revoke %s: %w", x.Attempt, err)
 	}
 	if done {
-		k.cfg.Log.Warn("claim revoked", "flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", s.Attempt, "worker", s.Worker, "cause", cause)
+		k.cfg.Log.Warn("claim revoked", "flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", s.Attempt, "worker", s.Worker, "cause", cause,
+			"unstarted", x.Unstarted)
 		if k.cfg.Revoked != nil {
 			k.cfg.Revoked()
 		}

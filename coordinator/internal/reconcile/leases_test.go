@@ -47,6 +47,8 @@ type revocation struct {
 	n     int
 	cause string
 	when  time.Time
+
+	unstarted bool
 }
 
 func newClaims() *claims {
@@ -144,7 +146,7 @@ func (c *claims) Expire(_ context.Context, epoch ids.Epoch, x ledger.Expiry) (bo
 	}
 	delete(c.ends, x.Node)
 	s.Status = task.Ready
-	c.revoked <- revocation{x.Node, x.N, x.Cause, time.Now()}
+	c.revoked <- revocation{x.Node, x.N, x.Cause, time.Now(), x.Unstarted}
 	return true, nil
 }
 

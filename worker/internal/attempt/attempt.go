@@ -65,7 +65,7 @@ type Report struct {
 // or the worker stops; its cause is then what the failure says.
 func (r *Runner) Run(ctx context.Context, c ledger.Claim, h node.Handler) Report {
 	if ctx.Err() != nil {
-		return abandoned(context.Cause(ctx), false)
+		return Unstarted(context.Cause(ctx))
 	}
 	n := &c.Node
 	in := r.input(c)
@@ -155,6 +155,9 @@ func (r *Runner) success(ctx context.Context, c ledger.Claim, values map[string]
 	}
 	return Report{Started: true, Outcome: task.Outcome{Status: task.Succeeded, Outputs: a.outputs}, Decided: decided}
 }
+
+// Unstarted is the report of an attempt that was ended before it began.
+func Unstarted(cause error) Report { return abandoned(cause, false) }
 
 func failure(class task.Class, text string) Report {
 	return Report{Started: true, Outcome: task.Outcome{Status: task.Failed, Class: class, Error: clip(text)}}

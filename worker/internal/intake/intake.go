@@ -10,6 +10,11 @@
 // delivered again, and whose claim is refused because the node is done. A node
 // that runs long is acked early: from then on its lease protects it.
 //
+// A claim is not enough to start an at-most-once node, since Redis may have
+// forgotten an earlier one. Its once-key comes between claim and start (package
+// once). Until it is there the node was not started, and is handed back when the
+// worker stops; a node whose key is another's ends unknown, without being started.
+//
 // # While Redis is away
 //
 // Nothing is acked or handed back; each slot waits with its message and its
@@ -36,6 +41,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -43,6 +49,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
+	"github.com/tradingflow/weather-station/worker/internal/once"
 	"github.com/tradingflow/weather-station/worker/internal/settle"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -63,6 +70,14 @@ type Claims interface {
 	Hold(ctx context.Context, a ids.Attempt, token uuid.UUID, sent time.Time) (context.Context, func())
 }
 
+// Once keeps at-most-once nodes from being started twice.
+type Once interface {
+	// Take returns nil when the claim may start its node and once.ErrTaken when
+	// another may have. Any other error says that it is not known, as ctx ended or
+	// stop was closed first.
+	Take(ctx context.Context, c ledger.Claim, stop <-chan struct{}) error
+}
+
 // declineDelay is how long an offer waits that met a worker without its type.
 const declineDelay = 250 * time.Millisecond
 
@@ -75,6 +90,7 @@ type Config struct {
 	Ledger   Ledger
 	Source   Source
 	Claims   Claims
+	Once     Once
 	Runner   *attempt.Runner
 	Settler  *settle.Settler
 	Registry *node.Registry
@@ -275,7 +291,7 @@ func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent 
 	defer drop()
 	stop := s.ackLate(d)
 	began := time.Now()
-	r := s.Runner.Run(held, c, h)
+	r := s.start(held, c, h)
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
@@ -286,11 +302,29 @@ func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent 
 	return how
 }
 
+// start runs the attempt, if it may. An at-most-once node needs its once-key.
+func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) attempt.Report {
+	if c.Node.Delivery == plan.AtMostOnce {
+		failpoint.Before("once_key")
+		err := s.Once.Take(held, c, s.taking.Done())
+		failpoint.After("once_key")
+		switch {
+		case errors.Is(err, once.ErrTaken):
+			return attempt.Report{Outcome: task.Outcome{Status: task.Unknown, Error: err.Error()}}
+		case err != nil && held.Err() == nil:
+			return attempt.Unstarted(err)
+		}
+	}
+	return s.Runner.Run(held, c, h)
+}
+
 // report tells the ledger what an attempt came to and says what is to become of
 // its message.
 func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) ending {
 	var err error
 	switch {
+	case r.Status == task.Unknown:
+		err = s.Settler.EndUnknown(s.reports, c, r.Error)
 	case r.Class != task.Abandoned || errors.Is(r.Cause, claims.ErrCancelled):
 		err = s.Settler.Report(s.reports, c, r)
 	case r.Started && c.Node.Delivery == plan.AtMostOnce:

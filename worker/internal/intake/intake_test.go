@@ -12,6 +12,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/shared/taskqueue/inproc"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
+	"github.com/tradingflow/weather-station/worker/internal/once"
 	"github.com/tradingflow/weather-station/worker/node"
 )
 
@@ -334,4 +335,54 @@ func TestSlotRefused(t *testing.T) {
 			t.Fatal("intake does not end")
 		}
 	})
+}
+
+// TestOnceKey: what becomes of an at-most-once node by what is heard of its
+// once-key.
+func TestOnceKey(t *testing.T) {
+	waits := func(ctx context.Context, stop <-chan struct{}) error {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-stop:
+			return once.ErrStopped
+		}
+	}
+	for name, c := range map[string]struct {
+		keys  func(context.Context, <-chan struct{}) error
+		cause error // with which the claim ends
+		want  []string
+	}{
+		"granted":   {func(context.Context, <-chan struct{}) error { return nil }, nil, []string{"claim", "complete succeeded"}},
+		"taken":     {func(context.Context, <-chan struct{}) error { return once.ErrTaken }, nil, []string{"claim", "unknown " + once.ErrTaken.Error()}},
+		"stopped":   {waits, nil, []string{"claim", "release"}},
+		"lost":      {waits, claims.ErrLost, []string{"claim", "release"}},
+		"cancelled": {waits, claims.ErrCancelled, []string{"claim", "fail cancelled: ended early: cycle is ending"}},
+		"granted too late": {func(ctx context.Context, _ <-chan struct{}) error { <-ctx.Done(); return nil }, claims.ErrLost,
+			[]string{"claim", "release"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.once, w.keys = true, c.keys
+				ran := 0
+				w.handle("n", func(context.Context, *node.Input) (node.Result, error) { ran++; return node.Result{}, nil })
+				w.start(1)
+				w.offer("n")
+				pass(time.Second)
+				if c.cause != nil {
+					w.loses(c.cause)
+				}
+				pass(time.Second)
+				w.stop()
+				if took := w.ends(); took > time.Second {
+					t.Errorf("the worker took %s to stop", took)
+				}
+				w.log(c.want...)
+				w.empty()
+				if started := ran > 0; started != (name == "granted") {
+					t.Errorf("started: %v", started)
+				}
+			})
+		})
+	}
 }

@@ -41,7 +41,8 @@ type world struct {
 	t      *testing.T
 	broker *inproc.Broker
 	reg    *node.Registry
-	once   bool // nodes are at-most-once
+	once   bool                                                  // nodes are at-most-once
+	keys   func(ctx context.Context, stop <-chan struct{}) error // answers for once-keys; nil = granted
 	source intake.Source
 	text   strings.Builder // the log; read it when intake has ended
 
@@ -71,7 +72,7 @@ func (w *world) start(slots int) {
 	log := hclog.New(&hclog.LoggerOptions{Output: &w.text})
 	go func() {
 		w.done <- intake.Run(ctx, intake.Config{
-			Ledger: w, Source: w.source, Claims: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
+			Ledger: w, Source: w.source, Claims: w, Once: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
 			EarlyAck: 10 * time.Minute, Grace: grace, Log: log,
 			Settler: &settle.Settler{Ledger: w, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0)},
@@ -222,6 +223,16 @@ func (w *world) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error)
 
 func (w *world) Release(context.Context, ids.Attempt, uuid.UUID, bool) error {
 	return w.hear("release", "")
+}
+
+func (w *world) Take(ctx context.Context, c ledger.Claim, stop <-chan struct{}) error {
+	if c.Node.Delivery != plan.AtMostOnce {
+		w.t.Error("a once-key was asked for a node that may run twice")
+	}
+	if w.keys == nil {
+		return nil
+	}
+	return w.keys(ctx, stop)
 }
 
 func (w *world) EndUnknown(_ context.Context, d ledger.Doubt) error {

@@ -103,3 +103,9 @@ func (s *Service) Workers(ctx context.Context) ([]api.Worker, error) {
 	s.note("Workers")
 	return s.OnWorkers(ctx)
 }
+
+// TakeOnceKey notes the call and answers by OnTakeOnceKey.
+func (s *Service) TakeOnceKey(ctx context.Context, q httpapi.OnceRequest) (bool, error) {
+	s.note("TakeOnceKey")
+	return s.OnTakeOnceKey(ctx, q)
+}

@@ -35,6 +35,7 @@ type Service struct {
 	OnWorkers     func(ctx context.Context) ([]api.Worker, error)
 	OnVerify      func(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error)
 	OnTransfer    func(ctx context.Context, here bool) (api.Transfer, error)
+	OnTakeOnceKey func(ctx context.Context, q httpapi.OnceRequest) (bool, error)
 
 	mu    sync.Mutex
 	calls []string
@@ -123,7 +124,8 @@ func New() *Service {
 				Flows: 1, Compared: 2, Nodes: 6, Slots: []api.SlotCount{{FlowID: "btc-momentum", First: api.At(Start()), Last: api.At(Start()), Due: 4, Started: 3, Skipped: map[string]int64{"overlap": 1}}}, Checked: map[string]int64{"claims": 4, "slots": 7},
 				Cycles: 2, Open: 1, Violations: []api.Violation{}, TookMS: 3}, nil
 		},
-		OnTransfer: func(context.Context, bool) (api.Transfer, error) { return api.Transfer{From: "c-1", Epoch: 42}, nil },
+		OnTakeOnceKey: func(context.Context, httpapi.OnceRequest) (bool, error) { return true, nil },
+		OnTransfer:    func(context.Context, bool) (api.Transfer, error) { return api.Transfer{From: "c-1", Epoch: 42}, nil },
 	}
 }
 
