@@ -6,6 +6,8 @@ PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/tradingflow/weather-station/shared/process.version=$(VERSION)
 FUZZTIME ?= 10s
+N ?= 100000
+SEED ?= 1
 COMMANDS ?= ./coordinator/cmd/... ./worker/cmd/... ./deploy/dev/cmd/...
 # A clone of another user's has no version: git refuses to read it.
 VCS := $(shell git status >/dev/null 2>&1 || echo -buildvcs=false)
@@ -13,7 +15,7 @@ BUILD := go build $(VCS) -trimpath -ldflags "$(LDFLAGS)" -o bin/
 SERVERS := scripts/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test test-unit lint check fuzz model bench cluster-up cluster-down clean servers-install
+.PHONY: help build dev test test-unit lint check fuzz model sim mutants bench cluster-up cluster-down clean servers-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,12 @@ fuzz: ## run every fuzz test for FUZZTIME (10s)
 
 model: ## search the ledger's protocol model with one fault of any kind (needs spin)
 	scripts/check model
+
+sim: ## run N (100000) schedules of the protocol from SEED (1) on, with faults between any two calls
+	go test -count=1 -timeout 0 -run '^TestSchedules$$' -v ./coordinator/internal/sim -sim.n $(N) -sim.seed $(SEED) $(if $(TRACE),-sim.trace)
+
+mutants: ## build each broken reading of the protocol and demand that the simulation finds it
+	scripts/check mutants
 
 bench: servers-install ## run every Go benchmark once, on real servers
 	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)

@@ -22,7 +22,7 @@ func TestSource(t *testing.T) {
 			Why: "clients know the API alone"},
 		{Packages: pure, Forbid: []string{"net/http", "github.com/redis/...", "github.com/rabbitmq/...", "go.etcd.io/..."}, Why: "decisions are pure"},
 		{Packages: pure, Direct: true, Forbid: []string{"os", "net", "context", "github.com/hashicorp/go-hclog"}, Why: "decisions are pure"},
-		{Packages: []string{"./coordinator", "./coordinator/cmd/..."}, Forbid: append([]string{"./shared/taskqueue/inproc", "./shared/ledger/memory/...", "./coordinator/internal/httpapi/httpapitest"}, sourcetest.TestOnly...),
+		{Packages: []string{"./coordinator", "./coordinator/cmd/..."}, Forbid: append([]string{"./shared/taskqueue/inproc", "./shared/ledger/memory/...", "./coordinator/internal/sim", "./coordinator/internal/httpapi/httpapitest"}, sourcetest.TestOnly...),
 			Why: "programs link no test library"},
 	})
 	m.Lengths(t, maxLines)

@@ -30,6 +30,9 @@ func call[T any](p port, verb string, cycle int64, do func() (T, error)) (T, err
 	p.a.step()
 	w := p.w
 	w.verbs[verb]++
+	if !w.healing && w.rng.IntN(30) == 0 { // what was read grows stale
+		p.a.sleep(&w.scheduler, w.upTo(200*time.Millisecond))
+	}
 	if w.now.Before(p.a.proc.cut) {
 		return zero, errLost
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/sim"
+	"github.com/tradingflow/weather-station/shared/ledger/memory/mutant"
 )
 
 var (
@@ -14,6 +15,9 @@ var (
 )
 
 func TestSchedules(t *testing.T) {
+	if mutant.Active != mutant.None {
+		t.Skip("this build is broken on purpose")
+	}
 	if *trace {
 		o := sim.Run(*first, func(line string) { t.Log(line) })
 		t.Logf("%+v", o)
@@ -22,8 +26,8 @@ func TestSchedules(t *testing.T) {
 		}
 		return
 	}
-	s := sim.Sweep(t.Context(), *first, *count, func(s sim.Summary) {
-		t.Logf("%d of %d schedules", s.Schedules, *count)
+	s := sim.Sweep(t.Context(), *first, *count, 10, func(s sim.Summary) {
+		t.Logf("%d of %d schedules, %s", s.Schedules, *count, s.Rate())
 	})
 	t.Log("\n" + s.String())
 	for _, o := range s.Failed {
@@ -33,6 +37,20 @@ func TestSchedules(t *testing.T) {
 	if s.Schedules != *count && len(s.Failed) == 0 {
 		t.Errorf("%d of %d schedules were run", s.Schedules, *count)
 	}
+}
+
+// A build with a mutant breaks a promise in some schedule; scripts/check mutants
+// makes one of each.
+func TestTheMutantIsFound(t *testing.T) {
+	if mutant.Active == mutant.None {
+		t.Skip("this build has no mutant")
+	}
+	s := sim.Sweep(t.Context(), *first, max(*count, 20_000), 1, nil)
+	if len(s.Failed) == 0 {
+		t.Fatalf("NOT FOUND in %d schedules", s.Schedules)
+	}
+	o := s.Failed[0]
+	t.Logf("FOUND by %q at seed %d, schedule %d, after %s", o.Violations[0].Rule, o.Seed, s.Schedules, s.Took.Round(1e6))
 }
 
 // The same seed is the same schedule, to the last step.

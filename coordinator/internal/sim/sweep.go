@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// enough failures end a sweep.
-const enough = 10
-
 // Summary is what many schedules came to.
 type Summary struct {
 	Schedules uint64
@@ -29,8 +26,8 @@ type Summary struct {
 }
 
 // Sweep runs count schedules from a seed on, on every processor, until ctx ends or
-// too many have failed. told hears every few seconds how far it is; it may be nil.
-func Sweep(ctx context.Context, first, count uint64, told func(Summary)) Summary {
+// enough have failed. told hears every few seconds how far it is; it may be nil.
+func Sweep(ctx context.Context, first, count uint64, enough int, told func(Summary)) Summary {
 	s := Summary{Faults: map[string]int{}, Verbs: map[string]int{}, Repairs: map[string]int{}}
 	var mu sync.Mutex
 	began, spoke := time.Now(), time.Now()
@@ -91,12 +88,16 @@ func (s *Summary) add(o Outcome) {
 	}
 }
 
+// Rate says how fast the schedules were run.
+func (s Summary) Rate() string {
+	return fmt.Sprintf("%.0f a second", float64(s.Schedules)/max(s.Took.Seconds(), 0.001))
+}
+
 // String is the report for people.
 func (s Summary) String() string {
 	var b strings.Builder
-	rate := float64(s.Schedules) / max(s.Took.Seconds(), 0.001)
-	fmt.Fprintf(&b, "%d schedules in %s (%.0f a second): %d steps, %d cycles, %d without a fault, %d in which the ledger lost writes\n",
-		s.Schedules, s.Took.Round(10*time.Millisecond), rate, s.Steps, s.Cycles, s.Clean, s.Lossy)
+	fmt.Fprintf(&b, "%d schedules in %s (%s): %d steps, %d cycles, %d without a fault, %d in which the ledger lost writes\n",
+		s.Schedules, s.Took.Round(10*time.Millisecond), s.Rate(), s.Steps, s.Cycles, s.Clean, s.Lossy)
 	for _, part := range []struct {
 		name  string
 		count map[string]int

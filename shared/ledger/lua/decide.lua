@@ -24,7 +24,8 @@ if ARGV[7] == 'run' then
   make_ready(base, flow, n, uuid, node, '1', str(now), ARGV[8])
   return { 1 }
 end
-redis.call('HSET', node_key(base, node), 'reason', ARGV[8])
+-- With the status, lest a script that tears leaves a record that is no state.
+redis.call('HSET', node_key(base, node), 'status', 'skipped', 'reason', ARGV[8])
 finish(base, flow, n, uuid, node, '0', 'skipped', str(now), '', '', ARGV[8])
 spread_out(base, flow, n, uuid, node, 10, 14, now)
 close(base, flow, n, uuid, str(now))

@@ -25,7 +25,7 @@ for i = 9, #ARGV do
     local attempt = s[2] or '0'
     redis.call('ZREM', P .. ':timers', timer_member('retry', flow, n, uuid, node, attempt), timer_member('offer', flow, n, uuid, node, attempt))
     unhold(s[3], flow, n, uuid, node, attempt)
-    redis.call('HSET', node_key(base, node), 'reason', ARGV[7])
+    redis.call('HSET', node_key(base, node), 'status', status, 'reason', ARGV[7]) -- together: see decide
     finish(base, flow, n, uuid, node, attempt, status, now, '', '', ARGV[7])
     counted = counted + 1
   end

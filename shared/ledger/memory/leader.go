@@ -80,7 +80,7 @@ func (l *Ledger) Decide(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *p
 		l.makeReady(p, 1, v.Reason)
 		return nil
 	}
-	l.put(p.node, "reason", v.Reason)
+	l.put(p.node, "status", string(task.Skipped), "reason", v.Reason)
 	l.finish(p, 0, task.Skipped, "", "", v.Reason)
 	l.spreadOut(p, n, ledger.AllEdges(v.Passes))
 	l.closeCycle(p)
@@ -171,7 +171,7 @@ func (l *Ledger) Sweep(_ context.Context, epoch ids.Epoch, e ledger.Entry, statu
 		q.N = attempt
 		l.unrank(timersKey, timerMember("retry", q.Attempt), timerMember("offer", q.Attempt))
 		l.unhold(q, l.get(q.node, "held"))
-		l.put(q.node, "reason", reason)
+		l.put(q.node, "status", status, "reason", reason)
 		l.finish(q, attempt, task.Status(status), "", "", reason)
 	}
 	l.closeCycle(p)
