@@ -7,6 +7,15 @@ type Cluster struct {
 	Schema  string       `json:"schema" doc:"Number of the ledger schema"`
 	Pools   []Pool       `json:"pools" nullable:"false"`
 	Health  []Dependency `json:"health" nullable:"false" doc:"Servers this coordinator depends on"`
+	// What was lost and put back.
+	Repairs    map[string]int64 `json:"repairs" nullable:"false" doc:"What stores had lost and the leader put back, by kind, since the ledger began"`
+	Recoveries []Recovery       `json:"recoveries" nullable:"false" doc:"The latest times that the cluster went on by itself after a server had lost data, the newest first"`
+}
+
+// Recovery tells what a server had lost and what was done.
+type Recovery struct {
+	At   Time   `json:"at"`
+	What string `json:"what"`
 }
 
 // Leader is the coordinator that leads.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
@@ -63,5 +65,26 @@ func (a *app) showCluster(c api.Cluster) {
 		}
 		fmt.Fprintln(a.out)
 		a.table([]string{"server", "state", "detail"}, rows)
+	}
+	a.showRepairs(c)
+}
+
+// showRepairs tells what stores had lost and was put back.
+func (a *app) showRepairs(c api.Cluster) {
+	if len(c.Repairs) > 0 {
+		rows := make([][]string, 0, len(c.Repairs))
+		for _, kind := range slices.Sorted(maps.Keys(c.Repairs)) {
+			rows = append(rows, []string{clean(kind), strconv.FormatInt(c.Repairs[kind], 10)})
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"repaired", "times"}, rows)
+	}
+	if len(c.Recoveries) > 0 {
+		rows := make([][]string, len(c.Recoveries))
+		for i, r := range c.Recoveries {
+			rows[i] = []string{dash(r.At.String()), clean(r.What)}
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"recovered at", "from"}, rows)
 	}
 }

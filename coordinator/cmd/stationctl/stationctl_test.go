@@ -92,7 +92,7 @@ func commands(t *testing.T) []struct {
 		{"cycle watch newest", []string{"cycle", "watch", "btc"}, []string{"ListCycles", "GetCycle"}, []string{"completed in 1.5s"}},
 		{"cycle cancel", []string{"cycle", "cancel", "btc", "7"}, []string{"CancelCycle"}, []string{"cycle 7 of btc is cancelling"}},
 		{"node get", []string{"node", "get", "btc", "7", "price"}, []string{"GetNode"}, []string{"price", `in: {"b":1,"a":[2]}`, "default: 42.5", "1 (0 retries, 0 lost)"}},
-		{"cluster status", []string{"cluster", "status"}, []string{"Cluster"}, []string{"c-1, epoch 42", "leader, answers", "standby", "5/8", "connection refused", "down"}},
+		{"cluster status", []string{"cluster", "status"}, []string{"Cluster"}, []string{"c-1, epoch 42", "leader, answers", "standby", "5/8", "connection refused", "down", "message", "7", "redis was restarted: repaired offer 2"}},
 		{"leader transfer", []string{"leader", "transfer"}, []string{"TransferLeader"}, []string{"c-1 leads no more (epoch 42)"}},
 		{"verify", []string{"verify", "--from", "10m"}, []string{"Verify"}, []string{"claims  4        ok", "slots   7        ok", "40, 1767323045678-0 to 1767323049000-3", "1 flows, 2 cycles, 6 nodes", "13333 records a second", "violations    0"}},
 		{"worker list", []string{"worker", "list"}, []string{"Workers"}, []string{"w-1", "1/4", "http,log", "active"}},

@@ -22,7 +22,7 @@ type Info struct {
 
 // Cluster returns the state of the deployment as this coordinator sees it.
 func (c *Control) Cluster(ctx context.Context) (api.Cluster, error) {
-	out := api.Cluster{Members: []api.Member{}, Schema: ledger.Schema, Pools: []api.Pool{}, Health: c.cfg.Ready(ctx)}
+	out := api.Cluster{Members: []api.Member{}, Schema: ledger.Schema, Pools: []api.Pool{}, Health: c.cfg.Ready(ctx), Repairs: map[string]int64{}, Recoveries: []api.Recovery{}}
 	leader, err := c.cfg.Election.Leader(ctx)
 	if err == nil {
 		out.Leader = &api.Leader{ID: leader.ID, Epoch: int64(leader.Epoch), Since: api.At(leader.Since), Address: info(leader.Candidate).HTTP}
@@ -43,7 +43,27 @@ func (c *Control) Cluster(ctx context.Context) (api.Cluster, error) {
 		return out, nil //nolint:nilerr // shown as a dependency
 	}
 	out.Pools = c.pools(ctx, workers)
+	if err := c.repaired(ctx, &out); err != nil {
+		return out, nil //nolint:nilerr // shown as a dependency
+	}
 	return out, nil
+}
+
+// repaired adds what was lost and put back.
+func (c *Control) repaired(ctx context.Context, out *api.Cluster) error {
+	counts, err := c.cfg.Ledger.Repairs(ctx)
+	if err != nil {
+		return err
+	}
+	latest, err := c.cfg.Ledger.Recoveries(ctx)
+	if err != nil {
+		return err
+	}
+	out.Repairs = counts
+	for _, r := range latest {
+		out.Recoveries = append(out.Recoveries, api.Recovery{At: api.At(r.At), What: r.What})
+	}
+	return nil
 }
 
 func info(m election.Candidate) Info {

@@ -30,7 +30,7 @@ const idleLook = time.Second
 
 // share of the time that looking may take: a look that took long is followed by
 // a pause so many times longer.
-const share = 10
+const share = 4
 
 // CycleLedger is what the audit reads and writes of open cycles.
 type CycleLedger interface {

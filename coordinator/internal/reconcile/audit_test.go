@@ -581,7 +581,7 @@ func TestAMessageIsNotLost(t *testing.T) {
 			c.mu.Lock()
 			c.down = ledger.ErrUnavailable
 			c.mu.Unlock()
-			sleep(time.Minute + time.Second) // between two looks
+			sleep(time.Minute + time.Second/2) // between two looks
 			c.mu.Lock()
 			c.down = nil
 			c.mu.Unlock()

@@ -46,12 +46,81 @@
 //
 // # Audit
 //
-// At a takeover, after Redis restarted and every minute each running cycle is
-// compared with its node states, see package progress. What looks wrong is read a
-// second time before it is repaired, since one reading may catch the middle of a
-// step: a repair that is counted is a loss. Cycles that stand still are looked at
-// every few seconds. A node that was dispatched, whose queue has
-// been empty at two looks in a row, and that nobody claimed, has lost its
-// message: it is offered again under the same attempt, so that a message that
-// turns up after all is a duplicate and dropped.
+// What a store has lost is put back within a stated time (AuditConfig.Within, the
+// setting --repair-within, 5 s unless set, 2 s at least), counted from when the
+// servers answer. A fifth of it is the look: at each look the cycles are examined
+// that made no progress since the last one, at each second look all open cycles, and
+// all flows. A cycle is compared with its node states, see package progress. What
+// looks wrong in a cycle is read a second time before it is repaired, since one
+// reading may catch the middle of a step, and what a flow lacks must be lacking at
+// two looks, since it may be on its way: a repair that is counted is a loss.
+//
+// A message that is lost leaves a node dispatched and unclaimed. It is missed when
+// its queue was empty at two looks in a row, at least a look apart, both after the
+// offer; a queue that does not exist is empty. Behind a backlog the queue is never
+// empty. There a message is missed when an offer that became ready after it was
+// confirmed has been claimed already at the look before: queues go in order. An
+// attempt that was offered again proves nothing of that kind, since its older
+// message may be the one that was claimed; so a backlog is not doubled. The new
+// offer is of the same attempt: a message that turns up after all is a duplicate and
+// dropped.
+//
+// So the longest way is that of a message: just after a look at everything it is
+// lost; two looks later the queue is watched, one look later it is empty for the
+// second time, one look later the cycle is examined. Four looks of five.
+//
+// An idle cluster is looked at once a second and no faster, in two or three reads.
+// Looks take a fifth of the time at most: when they take longer, with about a
+// thousand cycles open, the pauses grow, the bound is given up, and the log says so.
+//
+// # Who puts what back
+//
+// Every key, member and entry of package ledger's table, alone. Unless another time
+// is given, within the bound. TestEachKeyIsLost and TestEachEntryIsLost of package
+// leader take each away in turn.
+//
+//	lost                                    put back by                             kind
+//	a message in the broker                 audit: offered again                    message
+//	ready entry of the outbox               audit                                   offer
+//	decide, spread entry                    audit                                   decide, spread
+//	sweep entry                             audit: sweeps                           sweep
+//	timer entry                             the timers' longest sleep: half the bound
+//	suspect entry                           the lease: one lease
+//	release entry                           fleet, each second
+//	purge entry                             audit                                   purge
+//	closed entry                            audit, by P:closing                     closed
+//	alert entry                             nobody: the cycle's own end is told
+//	P:outbox                                as each of its entries
+//	lease of a claim, P:leases              audit; a beat of its worker             lease
+//	timer of a retry, P:timers              audit                                   timer
+//	timer of a declined offer               audit                                   declined
+//	timer of a deadline, or the deadline    audit                                   deadline
+//	place in a held set, name in P:holds    audit                                   held
+//	held field of a node                    audit: offered again                    offer
+//	counter of a join or of a cycle         audit                                   counts
+//	record of a node                        audit: as its inputs say, attempt 1     ready, counts
+//	record of a cycle                       nobody; the flow goes on without it     stray, active
+//	member of P:active; count in the flow   audit                                   active
+//	number in a flow's cycles               audit                                   cycle
+//	member of P:closing                     nobody: an end whose entry is lost too is not told
+//	plan, or a field of it                  audit, from what this process has       plan
+//	state of a flow                         audit: from etcd and its cycles         flow, active
+//	mirrored definition                     audit                                   config
+//	member of P:flows                       audit                                   listing
+//	a flow that etcd has lost               package catalog, from the ledger        catalog
+//	the epoch, the schema                   the next fenced write, the next takeover
+//	P:workers, P:worker:{id}                the worker's next beat
+//	P:run, P:catalog                        the leader, each coordinator
+//	triggers of a flow                      nobody: a repeated trigger starts once more
+//	outputs                                 nobody: they can't be derived; the input is missing
+//	P:journal, P:repairs, P:recoveries      nobody: they only tell
+//	P:deleted                               nobody: an old etcd could bring a flow back
+//
+// A plan of an older revision that neither the ledger nor this process has can't be
+// put back; its cycles stand still until they or their flow are removed. Fields that
+// one command writes together are not lost one by one.
+//
+// Each repair is counted and journalled by the script that makes it (record repair:
+// kind and cause), logged, and counted in station_repairs_total{kind}; the leader
+// tells of those of one bound together as a recovery.
 package reconcile

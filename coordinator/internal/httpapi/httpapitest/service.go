@@ -108,11 +108,13 @@ func New() *Service {
 		},
 		OnCluster: func(context.Context) (api.Cluster, error) {
 			return api.Cluster{
-				Leader:  &api.Leader{ID: "c-1", Epoch: 42, Since: api.At(Start()), Address: "127.0.0.1:7002"},
-				Members: []api.Member{{ID: "c-1", Leader: true, Self: true, Address: "127.0.0.1:7002"}, {ID: "c-2"}},
-				Schema:  "1",
-				Pools:   []api.Pool{{Pool: "default", Ready: 3, Consumers: 2, Workers: 2, Capacity: 8, Busy: 5}},
-				Health:  []api.Dependency{{Name: "etcd", OK: true}, {Name: "redis", OK: false, Detail: "connection refused"}},
+				Leader:     &api.Leader{ID: "c-1", Epoch: 42, Since: api.At(Start()), Address: "127.0.0.1:7002"},
+				Members:    []api.Member{{ID: "c-1", Leader: true, Self: true, Address: "127.0.0.1:7002"}, {ID: "c-2"}},
+				Schema:     "1",
+				Pools:      []api.Pool{{Pool: "default", Ready: 3, Consumers: 2, Workers: 2, Capacity: 8, Busy: 5}},
+				Health:     []api.Dependency{{Name: "etcd", OK: true}, {Name: "redis", OK: false, Detail: "connection refused"}},
+				Repairs:    map[string]int64{"message": 7, "offer": 2},
+				Recoveries: []api.Recovery{{At: api.At(Start()), What: "redis was restarted: repaired offer 2"}},
 			}, nil
 		},
 		OnWorkers: func(context.Context) ([]api.Worker, error) {
