@@ -26,18 +26,13 @@ type attachment struct {
 	deliveries   <-chan amqp.Delivery // nil while not consuming
 }
 
-// cancelAlways makes the broker tell a consumer whose queue is deleted. Without it
-// RabbitMQ moves the consumer by itself to a queue that somebody has declared under
-// that name meanwhile, as the publisher does, and nothing arrives there.
-var cancelAlways = amqp.Table{"x-cancel-on-ha-failover": true}
-
 // consume starts consuming, unless it does, and returns where messages arrive;
 // nil when the channel is closed. It does not wait for the broker, which closes
 // the channel when it refuses.
 func (a *attachment) consume() <-chan amqp.Delivery {
 	if a.deliveries == nil {
 		a.consumptions++
-		deliveries, err := a.channel.Consume(a.queue, a.consumer(), false, false, false, true, cancelAlways)
+		deliveries, err := a.channel.Consume(a.queue, a.consumer(), false, false, false, true, nil)
 		if err != nil {
 			return nil
 		}

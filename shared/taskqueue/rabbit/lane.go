@@ -149,6 +149,7 @@ func (l *lane) serve(ctx context.Context, conn *amqp.Connection, opened func()) 
 		case <-l.returned:
 			// The handler goes on meanwhile, so the answer can come through.
 			l.hold()
+			leaveVacant(handled)
 			if err := l.declare(conn); err != nil {
 				l.refuse()
 				_ = channel.Close() // ends the handler
@@ -158,6 +159,23 @@ func (l *lane) serve(ctx context.Context, conn *amqp.Connection, opened func()) 
 			l.log.Warn("queue was gone, declared again")
 			l.resume(channel)
 		}
+	}
+}
+
+// vacancy is how long a queue that was deleted stays away before it is declared
+// again. RabbitMQ tells its consumers a moment after the deletion. One that finds a
+// queue of that name again by then is moved there by the broker itself, without a
+// word, and receives nothing any more; one that is told declares the queue and
+// consumes anew.
+const vacancy = time.Second
+
+// leaveVacant waits for a vacancy, or until the channel has ended.
+func leaveVacant(ended <-chan struct{}) {
+	t := time.NewTimer(vacancy)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ended:
 	}
 }
 
