@@ -29,6 +29,7 @@ const (
 type setup struct {
 	workers     []string // more flags of every worker
 	coordinator []string // more flags of every coordinator
+	redis       string   // URL of a Redis of its own; "" = everybody's
 	faults      bool     // servers or processes are killed: errors may be logged
 }
 
@@ -56,6 +57,9 @@ func start(t *testing.T, s setup) *cluster {
 		t.Skip("no cluster is asked for: `make test` runs this with real servers, and so does STATION_TEST_CLUSTER=1")
 	}
 	c := &cluster{setup: s, prefix: "t" + uuid.NewString()[:8], dir: t.TempDir(), ctx: t.Context(), flows: map[ids.FlowID]histcheck.Flow{}}
+	if c.redis == "" {
+		c.redis = system.Redis
+	}
 	c.data = filepath.Join(c.dir, "data")
 	if err := os.MkdirAll(filepath.Join(c.data, "exec"), 0o755); err != nil {
 		t.Fatal(err)
@@ -75,7 +79,7 @@ func start(t *testing.T, s setup) *cluster {
 	if c.api, err = client.New(strings.Join(bases, ","), client.Options{Timeout: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	if c.ledger, err = ledger.Open(t.Context(), ledger.Config{URL: system.Redis, Prefix: c.prefix, Name: "cluster-test"}); err != nil {
+	if c.ledger, err = ledger.Open(t.Context(), ledger.Config{URL: c.redis, Prefix: c.prefix, Name: "cluster-test"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range slices.Concat(c.coordinators, c.workers) {
@@ -92,7 +96,7 @@ func start(t *testing.T, s setup) *cluster {
 func (c *cluster) process(t *testing.T, binary, name string, args []string) *process {
 	t.Helper()
 	return &process{procs.Process{Name: name, Path: filepath.Join(system.Bin, binary), Log: filepath.Join(c.dir, name+".log"), Args: append([]string{
-		"--id", name, "--prefix", c.prefix, "--redis-url", system.Redis, "--rabbitmq-url", system.Rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
+		"--id", name, "--prefix", c.prefix, "--redis-url", c.redis, "--rabbitmq-url", system.Rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
 }
 
 // worker adds a worker of the given binary; it is not started.

@@ -54,7 +54,11 @@ func (v Violation) String() string { return strings.TrimSpace(v.Rule + " " + v.E
 // Check returns every violation found.
 func Check(e Evidence) []Violation {
 	c := &checker{evidence: e, flows: map[ids.FlowID]*flowHistory{}, cycles: map[uuid.UUID]*cycleHistory{}, numbered: map[place]*cycleHistory{}}
+	c.add = firstCorrection(e.Journal)
 	for _, r := range e.Journal {
+		if _, now, ok := correction(r); ok {
+			c.add = now
+		}
 		c.record(r)
 	}
 	c.end()
@@ -65,8 +69,32 @@ func Check(e Evidence) []Violation {
 	return c.found
 }
 
+// correction reads a record of the correction of the ledger's clock: a record's time
+// is Redis's, and with the correction it is never earlier than the ledger's.
+func correction(r ledger.Record) (before, now time.Duration, ok bool) {
+	if r.Op != "clock_set" {
+		return 0, 0, false
+	}
+	var a, b int64
+	if _, err := fmt.Sscan(r.Detail, &a, &b); err != nil {
+		return 0, 0, false
+	}
+	return time.Duration(a) * time.Millisecond, time.Duration(b) * time.Millisecond, true
+}
+
+// firstCorrection is the one that stood when the journal began.
+func firstCorrection(journal []ledger.Record) time.Duration {
+	for _, r := range journal {
+		if before, _, ok := correction(r); ok {
+			return before
+		}
+	}
+	return 0
+}
+
 type checker struct {
 	evidence Evidence
+	add      time.Duration // correction of the ledger's clock, as told so far
 	epoch    ids.Epoch
 	flows    map[ids.FlowID]*flowHistory
 	cycles   map[uuid.UUID]*cycleHistory
@@ -213,7 +241,7 @@ func (c *checker) started(f *flowHistory, r ledger.Record) {
 		}
 		due = slot.UnixMilli()
 		c.slots(f, slot, slot, 1)
-		if slot.After(r.At.Add(time.Millisecond)) {
+		if slot.After(r.At.Add(c.add + time.Millisecond)) {
 			c.fault("slots", "%s: slot %d started %s early", r.Flow, slot.UnixMilli(), slot.Sub(r.At))
 		}
 	}
