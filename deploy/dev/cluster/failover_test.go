@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -261,4 +263,74 @@ func (c *cluster) keep(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestAPausedLeaderWritesNothing stops leaders for longer than their lease, wakes them
+// under load, and demands that nothing of theirs comes after the next leadership began.
+func TestAPausedLeaderWritesNothing(t *testing.T) {
+	c := start(t, setup{faults: true})
+	c.eager(t)
+	var took times
+	refused, written := 0, 0.0
+	for range kills(t, 2) {
+		leader, _ := c.leader(t)
+		c.whole(t)
+		<-time.After(time.Duration(rand.IntN(1000)) * time.Millisecond) // somewhere between two renewals
+		skip, at := len(c.read()), time.Now()
+		before := c.metric(t, leader, "station_fenced_writes_total") + c.metric(t, leader, "station_publishes_held_back_total")
+		epoch := c.epochAt(at)
+		leader.signal(t, syscall.SIGSTOP)
+		takeover := c.entry(t, 20*time.Second, skip, "takeover", func(r ledger.Record) bool { return r.Op == "takeover" && r.Epoch > epoch })
+		took = append(took, takeover.At.Sub(at))
+		<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond)
+		leader.signal(t, syscall.SIGCONT)
+		c.progress(t, 20*time.Second, 4)
+		c.whole(t)
+		after := false
+		for _, r := range c.read()[skip:] {
+			after = after || r.ID == takeover.ID
+			switch {
+			case after && r.Epoch == epoch && r.Op == "fenced":
+				refused++
+			case after && r.Epoch == epoch:
+				t.Errorf("%s of epoch %d comes after the takeover by %d", r.Op, epoch, takeover.Epoch)
+			}
+		}
+		written += c.metric(t, leader, "station_fenced_writes_total") + c.metric(t, leader, "station_publishes_held_back_total") - before
+	}
+	t.Logf("leader stopped, until the next takeover, lease %s: %v; %d refusals in the journal, %v writes and publishes counted as refused by the woken leaders", leaderTTL, took, refused, written)
+	if refused == 0 || written == 0 {
+		t.Errorf("%d refusals are in the journal and %v are counted: the woken leaders have tried nothing", refused, written)
+	}
+	if limit := leaderTTL + 2*time.Second; took.at(1) > limit {
+		t.Errorf("a standby led only after %s", took.at(1))
+	}
+	c.settled(t, 20*time.Second)
+	c.slots(t, 100*time.Millisecond)
+	c.judge(t, histcheck.Evidence{})
+}
+
+// metric sums a coordinator's samples of one name.
+func (c *cluster) metric(t *testing.T, p *process, name string) (sum float64) {
+	t.Helper()
+	i := slices.Index(p.Args, "--http-addr")
+	resp, err := http.Get("http://" + p.Args[i+1] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 2 && (f[0] == name || strings.HasPrefix(f[0], name+"{")) {
+			v, err := strconv.ParseFloat(f[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += v
+		}
+	}
+	return sum
 }
