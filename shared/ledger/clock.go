@@ -20,10 +20,18 @@ func (c Clock) Now() time.Time { return c.Redis.Add(c.Add) }
 // Plus is the reading with another correction: d more of it.
 func (c Clock) Plus(d time.Duration) Clock { return Clock{Redis: c.Redis, Add: c.Add + d} }
 
-// Now returns the ledger's time.
+// Now returns the ledger's time, which scripts go by: where no leader has confirmed the
+// clock for long, it stands still.
 func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
-	c, err := l.ReadClock(ctx)
-	return c.Now(), err
+	r, err := l.call(ctx, "read_clock", 0)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at := time.UnixMilli(r.int(4))
+	if us := r.int(2) % 1000; us > 0 { // finer than scripts need it
+		at = at.Add(time.Duration(us) * time.Microsecond)
+	}
+	return at.UTC(), nil
 }
 
 // ReadClock reads Redis's clock and its correction at one instant.
@@ -39,5 +47,13 @@ func (l *Ledger) ReadClock(ctx context.Context) (Clock, error) {
 // still stands. It reports whether the new one stands now.
 func (l *Ledger) SetClock(ctx context.Context, epoch ids.Epoch, seen, add time.Duration) (bool, error) {
 	r, err := l.call(ctx, "set_clock", epoch, strconv.FormatInt(seen.Milliseconds(), 10), strconv.FormatInt(add.Milliseconds(), 10))
+	return err == nil && r.code() > 0, err
+}
+
+// ConfirmClock says that the leader found Redis's clock right, with the correction
+// that it saw. It has to be said every few seconds: between two such words scripts let
+// five seconds pass at most. It reports whether that correction still stands.
+func (l *Ledger) ConfirmClock(ctx context.Context, epoch ids.Epoch, seen time.Duration) (bool, error) {
+	r, err := l.call(ctx, "confirm_clock", epoch, strconv.FormatInt(seen.Milliseconds(), 10))
 	return err == nil && r.code() > 0, err
 }

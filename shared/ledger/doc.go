@@ -83,12 +83,16 @@
 //   - Two jumps, or a jump between reading and setting. A correction is made of one
 //     reading of both numbers and replaces just that one; what jumped since is met by
 //     the next reading.
-//   - Between a jump and its correction scripts see the jumped clock. What they write
-//     then (a lease's end, a retry's time) is off by the jump. A lease that ends too
-//     early or late is renewed by its next heartbeat, and none is revoked before the
-//     leader has seen it unchanged for its whole length by its own clock. A retry or
-//     deadline written in that moment may be off by the jump; the leader looks at
-//     nothing that is due before it has checked the clock.
+//   - Between a jump and its correction. Once a second the leader confirms the clock:
+//     the TIME at which it was right stands in P:clock_at. Scripts take no time for
+//     earlier than that, and none for more than five seconds later, so what they write in
+//     such a moment (a lease's end, a retry's time) is off by seconds at most. A
+//     lease that ends too early is renewed by its next heartbeat, and none is revoked
+//     before the leader has seen it unchanged for its whole length by its own clock.
+//     The leader looks at nothing that is due before it has checked the clock.
+//   - Nobody confirms: there is no leader, or it can't reach Redis. After five seconds
+//     the clock stands still until one does, and then is where it would have been. What
+//     is due waits for a leader anyway; a new one grants leases a grace.
 //   - Nobody leads. The correction stays as it is; a standby has watched as well, and
 //     corrects as it takes over.
 //   - Redis loses its last writes, the correction among them: that looks like a
@@ -121,7 +125,7 @@
 // is what a declared key would have to guarantee.
 //
 //	P:epoch, P:schema                     string  highest epoch seen; number of this layout
-//	P:clock                               string  what is added to Redis TIME (ms); missing = 0
+//	P:clock, P:clock_at                   string  what is added to Redis TIME (ms), missing = 0; TIME when a leader last found that right
 //	P:run                                 string  the run_id of Redis whose start a leader has acted on
 //	P:catalog                             hash    id, revision, term of the etcd that the flows come from
 //	P:deleted                             zset    uids of the newest 1,000 deleted flows by time

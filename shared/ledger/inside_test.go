@@ -503,3 +503,47 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestTheClockWaitsForALeadersWord: between two words of the leader scripts let little
+// time pass, however Redis's clock is set.
+func TestTheClockWaitsForALeadersWord(t *testing.T) {
+	m := miniredis.RunT(t)
+	l := openAt(t, "redis://"+m.Addr())
+	noon := time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+	m.SetTime(noon)
+	must(l.Takeover(t.Context(), 5))
+	is := func(want time.Time) {
+		t.Helper()
+		if got := must(l.Now(t.Context())); !got.Equal(want) {
+			t.Fatalf("it is %s, want %s", got, want)
+		}
+		if got := must(l.Takeover(t.Context(), 5)); !got.Equal(want) {
+			t.Fatalf("to scripts it is %s, want %s", got, want)
+		}
+	}
+	m.SetTime(noon.Add(time.Hour))
+	is(noon.Add(time.Hour)) // nobody has ever confirmed it: a ledger of its own
+	m.SetTime(noon)
+	if !must(l.ConfirmClock(t.Context(), 5, 0)) {
+		t.Fatal("not confirmed")
+	}
+	m.SetTime(noon.Add(3 * time.Second))
+	is(noon.Add(3 * time.Second))
+	m.SetTime(noon.Add(time.Hour))
+	is(noon.Add(5 * time.Second))
+	m.SetTime(noon.Add(-time.Hour))
+	is(noon)
+	if must(l.ConfirmClock(t.Context(), 5, time.Hour)) {
+		t.Fatal("a correction was confirmed that does not stand")
+	}
+	is(noon)
+	if !must(l.SetClock(t.Context(), 5, 0, time.Hour)) {
+		t.Fatal("not set")
+	}
+	is(noon)
+	m.SetTime(noon.Add(-time.Hour + 2*time.Second))
+	is(noon.Add(2 * time.Second))
+	if _, err := l.ConfirmClock(t.Context(), 4, time.Hour); !Fenced(err) {
+		t.Fatalf("a deposed leader confirms: %v", err)
+	}
+}

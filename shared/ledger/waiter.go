@@ -11,6 +11,9 @@ import (
 // shortWait bounds a blocking read that can't be ended from outside.
 const shortWait = 50 * time.Millisecond
 
+// overdue is how long after its time a blocking read is asked to end.
+const overdue = 500 * time.Millisecond
+
 // unblockEvery is how often a read is asked to end: the first request may come
 // before the read has begun to wait.
 const unblockEvery = 5 * time.Millisecond
@@ -36,9 +39,12 @@ func (l *Ledger) wait(ctx context.Context, args *redis.XReadArgs) ([]redis.XStre
 		return nil, err
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
+	// Redis counts the time of a blocked read by a clock that may be set back.
+	bounded, cancel := context.WithTimeout(ctx, args.Block+overdue)
+	defer cancel()
 	go func() {
 		defer close(ended)
-		l.unblock(ctx, l.waiter.id, done)
+		l.unblock(bounded, l.waiter.id, done)
 	}()
 	streams, err := l.waiter.conn.XRead(context.WithoutCancel(ctx), args).Result()
 	close(done)

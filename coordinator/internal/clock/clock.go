@@ -24,6 +24,7 @@ const (
 type Ledger interface {
 	ReadClock(ctx context.Context) (ledger.Clock, error)
 	SetClock(ctx context.Context, epoch ids.Epoch, seen, add time.Duration) (bool, error)
+	ConfirmClock(ctx context.Context, epoch ids.Epoch, seen time.Duration) (bool, error)
 }
 
 // Config of a Keeper.
@@ -41,9 +42,11 @@ type Config struct {
 type Keeper struct {
 	cfg Config
 
-	reading sync.Mutex // one reading at a time
-	agree   time.Duration
-	agreeOn bool
+	reading   sync.Mutex    // one reading at a time
+	confirmed time.Duration // when the clock was last confirmed,
+	by        ids.Epoch     // and in which epoch
+	agree     time.Duration
+	agreeOn   bool
 
 	mu     sync.Mutex
 	known  bool
@@ -152,8 +155,11 @@ func (k *Keeper) readOnce(ctx context.Context) (ledger.Clock, error) {
 			return c, err
 		}
 		jump, epoch := k.note(c, sent, k.cfg.Since())
-		if jump == 0 || epoch == 0 {
+		if epoch == 0 {
 			return c.Plus(-jump), nil
+		}
+		if jump == 0 {
+			return c, k.confirm(ctx, epoch, c)
 		}
 		if done, err := k.move(ctx, epoch, c, -jump, 0); err != nil {
 			return c, err
@@ -162,6 +168,20 @@ func (k *Keeper) readOnce(ctx context.Context) (ledger.Clock, error) {
 		}
 	}
 	return c, nil
+}
+
+// confirm lets the ledger's clock go on, once in a while. If the correction is another
+// by now, the next reading tells. The caller holds reading.
+func (k *Keeper) confirm(ctx context.Context, epoch ids.Epoch, c ledger.Clock) error {
+	now := k.cfg.Since()
+	if k.by == epoch && now-k.confirmed < every*9/10 {
+		return nil
+	}
+	_, err := k.cfg.Ledger.ConfirmClock(ctx, epoch, c.Add)
+	if err == nil {
+		k.confirmed, k.by = now, epoch
+	}
+	return err
 }
 
 // note takes a reading in, and returns by how much Redis's clock jumped if it is to

@@ -15,14 +15,15 @@ import (
 
 // world is Redis, its clock and the time that passes.
 type world struct {
-	since time.Duration // what passed
-	redis time.Duration // by how much Redis's clock is off the true time
-	wall  time.Duration // and this machine's
-	add   time.Duration
-	epoch ids.Epoch
-	slow  time.Duration // how long a reading takes
-	sets  int
-	meet  func() // runs between a reading and what follows it
+	since     time.Duration // what passed
+	redis     time.Duration // by how much Redis's clock is off the true time
+	wall      time.Duration // and this machine's
+	add       time.Duration
+	epoch     ids.Epoch
+	slow      time.Duration // how long a reading takes
+	sets      int
+	confirmed int
+	meet      func() // runs between a reading and what follows it
 }
 
 var dawn = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
@@ -48,6 +49,16 @@ func (w *world) SetClock(_ context.Context, epoch ids.Epoch, seen, add time.Dura
 	}
 	w.add, w.sets = add, w.sets+1
 	return true, nil
+}
+
+func (w *world) ConfirmClock(_ context.Context, epoch ids.Epoch, seen time.Duration) (bool, error) {
+	if epoch < w.epoch {
+		return false, &ledger.FencedError{Own: epoch, Higher: w.epoch}
+	}
+	if w.add == seen {
+		w.confirmed++
+	}
+	return w.add == seen, nil
 }
 
 func (w *world) keeper() *Keeper {
@@ -184,7 +195,9 @@ func TestADeposedLeaderSetsNothing(t *testing.T) {
 	w := &world{slow: time.Millisecond, epoch: 5}
 	k := w.keeper()
 	k.Lead(4)
+	w.epoch = 3
 	now(t, k)
+	w.epoch = 5
 	w.redis += time.Hour
 	var fenced *ledger.FencedError
 	if _, err := k.Now(t.Context()); !errors.As(err, &fenced) {
@@ -279,4 +292,29 @@ func TestTheMachinesClockPasses(t *testing.T) {
 	timer := time.NewTimer(20 * time.Millisecond)
 	<-timer.C
 	within(t, "20 ms", sinceBoot()-a, 25*time.Millisecond, 15*time.Millisecond)
+}
+
+func TestALeaderConfirmsTheClock(t *testing.T) {
+	w := &world{slow: time.Millisecond}
+	k := w.keeper()
+	now(t, k)
+	if w.confirmed != 0 {
+		t.Fatal("a standby has confirmed the clock")
+	}
+	end := k.Lead(1)
+	now(t, k)
+	now(t, k)
+	if w.confirmed != 1 {
+		t.Fatalf("confirmed %d times at once", w.confirmed)
+	}
+	w.since += time.Second
+	now(t, k)
+	end()
+	w.since += time.Second
+	now(t, k)
+	k.Lead(2) // elected again
+	now(t, k)
+	if w.confirmed != 3 {
+		t.Fatalf("confirmed %d times", w.confirmed)
+	}
 }

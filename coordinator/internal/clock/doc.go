@@ -20,6 +20,8 @@
 //   - The leader moves the correction the other way, and goes by nothing that the
 //     ledger says of the time before that is done: what is due is looked at through
 //     Now, which checks first.
+//     While all is well it confirms the clock once a second, which is what lets the clock
+//     of the scripts go on: a jump that is not corrected yet does not show there.
 //   - Another coordinator goes on as if nothing had happened. If the correction was
 //     moved meanwhile it takes the leader's word; if not, it will correct itself when
 //     it is elected.

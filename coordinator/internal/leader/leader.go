@@ -109,8 +109,10 @@ func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) 
 	defer cfg.Clock.Lead(epoch)()
 	// A jump since the last leader looked is made good before anything is due. An
 	// error is met again by whoever asks next.
-	if _, err := cfg.Clock.Now(ctx); ledger.Fenced(err) {
+	if now, err := cfg.Clock.Now(ctx); ledger.Fenced(err) {
 		return err
+	} else if skew := time.Since(now); err == nil && (skew > 2*time.Second || skew < -2*time.Second) {
+		log.Warn("this machine's clock and the ledger's differ", "skew", skew.Round(time.Millisecond))
 	}
 	l := build(cfg, epoch, trusted, log)
 	g, ctx := errgroup.WithContext(ctx)
@@ -130,11 +132,8 @@ func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) 
 // takeover repeats until Redis answers or the epoch is fenced.
 func takeover(ctx context.Context, cfg Config, epoch ids.Epoch, log hclog.Logger) error {
 	for waited := false; ; waited = true {
-		clock, err := cfg.Ledger.Takeover(ctx, epoch)
+		_, err := cfg.Ledger.Takeover(ctx, epoch)
 		if err == nil {
-			if skew := time.Since(clock); skew > 2*time.Second || skew < -2*time.Second {
-				log.Warn("this machine's clock and Redis differ", "skew", skew.Round(time.Millisecond))
-			}
 			return nil
 		}
 		if !errors.Is(err, ledger.ErrUnavailable) || ctx.Err() != nil {

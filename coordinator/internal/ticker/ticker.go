@@ -202,6 +202,10 @@ func (t *Ticker) pop() (f ids.FlowID, sleep time.Duration, due bool) {
 	return first.flow, 0, true
 }
 
+// ahead is by how much a slot may lie ahead of the ledger's clock that was asked for by
+// the estimate.
+const ahead = 100 * time.Millisecond
+
 // glance is how often the clock is looked at while nothing is due.
 const glance = 5 * time.Second
 
@@ -303,6 +307,10 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, last, slot, next t
 		Plan: f.Plan, Slot: slot, Since: last, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Document.Overlap == schedule.OverlapAllow,
 	})
 	switch {
+	case err == nil && out.Ahead > ahead:
+		// By so much no estimate is off: the clock was set, and reading it corrects it.
+		clock, err := t.cfg.Ledger.Now(ctx)
+		return t.cfg.Now().Add(max(slot.Sub(clock), 0)), err
 	case err == nil && out.Ahead > 0:
 		return t.cfg.Now().Add(out.Ahead), nil
 	case err == nil:

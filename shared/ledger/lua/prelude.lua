@@ -13,13 +13,19 @@ local JOURNAL_MAX, EPOCH = ARGV[1], ARGV[2]
 local function str(n) return string.format('%.0f', n) end
 
 -- now_ms is the ledger's clock: Redis TIME, corrected by what P:clock holds, so
--- that it goes on evenly when the machine's clock is set. It is the same all through
--- a script, and first read before the first write: P:clock may hold nonsense.
+-- that it goes on evenly when the machine's clock is set. P:clock_at is the TIME at which the
+-- leader last found that right: the clock is never before that, and never long after
+-- it, so that a jump nobody has corrected yet is not seen. It is the same all through
+-- a script, and first read before the first write: the keys may hold nonsense.
 local NOW
+local UNCONFIRMED = 5000 -- ms that pass without a leader's word
 local function now_ms()
   if not NOW then
-    local t, add = redis.call('TIME'), redis.call('GET', P .. ':clock')
-    NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) + (add and tonumber(add) or 0)
+    local t, c = redis.call('TIME'), redis.call('MGET', P .. ':clock', P .. ':clock_at')
+    NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+    local at = c[2] and tonumber(c[2])
+    if at then NOW = math.max(at, math.min(NOW, at + UNCONFIRMED)) end
+    NOW = NOW + (c[1] and tonumber(c[1]) or 0)
   end
   return NOW
 end
