@@ -76,7 +76,7 @@ func oncePlan() onePlan {
 
 func keepOnce(t *testing.T, c *claims, o *oracle) *reconcile.Leases {
 	k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: oncePlan(), Epoch: 5, Lease: lease, MaxLost: 3, Log: hclog.NewNullLogger(),
-		Once: o, Blocks: o, Gone: func(context.Context, ledger.Worker) bool { return true }})
+		Once: o, Blocks: o, Holders: c.Holders, Gone: func(context.Context, ledger.Worker) bool { return true }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
