@@ -176,7 +176,10 @@ func (c *Control) reasons(ctx context.Context, r records) (func(ledger.NodeState
 		status[s.Node] = s.Status
 	}
 	return func(s ledger.NodeState, n *plan.Node) *api.Blocker {
-		if s.Status.Final() || s.Status == task.Running {
+		if s.Status == task.Running {
+			return waiting(s)
+		}
+		if s.Status.Final() {
 			return nil
 		}
 		if leaderless && s.Status != task.Dispatched {
@@ -184,6 +187,17 @@ func (c *Control) reasons(ctx context.Context, r records) (func(ledger.NodeState
 		}
 		return blocker(s, n, status, workers)
 	}, nil
+}
+
+// waiting names what a claimed node waits for before it is started, or revoked.
+func waiting(s ledger.NodeState) *api.Blocker {
+	switch s.Blocker {
+	case ledger.BlockedByOnceKey:
+		return &api.Blocker{Code: s.Blocker, Detail: fmt.Sprintf("worker %s gets no answer from a coordinator, or that none from etcd, whether it may start this at_most_once node; it asks on", s.Worker)}
+	case ledger.BlockedByEtcd:
+		return &api.Blocker{Code: s.Blocker, Detail: fmt.Sprintf("worker %s is lost; whether it started this at_most_once node stands in etcd, which does not answer", s.Worker)}
+	}
+	return nil
 }
 
 func blocker(s ledger.NodeState, n *plan.Node, status map[ids.NodeID]task.Status, workers []ledger.Worker) *api.Blocker {

@@ -168,7 +168,7 @@ func TestSuspectedAtMostOnce(t *testing.T) {
 	c, o := newClaims(), &oracle{err: errEtcd}
 	c.claim("n1", 1)
 	k := reconcile.NewLeases(reconcile.LeasesConfig{Ledger: c, Plans: oncePlan(), Epoch: 5, Lease: lease, Log: hclog.NewNullLogger(),
-		Once: o, Blocks: o, Gone: func(context.Context, ledger.Worker) bool { return true }})
+		Once: o, Blocks: o, Holders: c.Holders, Gone: func(context.Context, ledger.Worker) bool { return true }})
 	a := at("n1")
 	a.N = 1
 	if err := k.Suspect(t.Context(), a); !errors.Is(err, errEtcd) || len(c.revoked) > 0 {

@@ -131,7 +131,7 @@ type nodeHistory struct {
 	workers map[int]string      // to whom, by attempt
 	causes  map[int]string      // what ended an attempt without an outcome
 	revoked map[int]bool        // by attempt
-	claims  map[string]struct{} // every token
+	claims  map[string]struct{} // tokens under which it may have been started
 	live    int                 // the attempt under a claim; 0 = none
 	outcome string
 	counted int // the attempt that the outcome is of

@@ -1,6 +1,8 @@
 package histcheck
 
 import (
+	"strings"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -61,6 +63,9 @@ func (c *checker) inCycle(k *cycleHistory, r ledger.Record) {
 		n.live = 0
 		n.revoked[r.N] = true
 		n.causes[r.N] = "revoked"
+		if strings.HasSuffix(r.Detail, ", no once-key") { // it was never started
+			delete(n.claims, r.Token)
+		}
 	case "outcome":
 		c.outcome(k, n, r)
 	}
@@ -97,9 +102,6 @@ func (c *checker) claim(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	if before := n.tokens[r.N]; before != "" && !n.revoked[r.N] && (before != r.Token || !c.evidence.RedisLost) {
 		c.fault("claim", "%s is claimed twice, by tokens %s and %s", r.Attempt, before, r.Token)
 	}
-	if _, same := n.claims[r.Token]; k.flow.Flow.AtMostOnce[r.Node] && len(n.claims) > 0 && !(same && c.evidence.RedisLost) {
-		c.fault("at_most_once", "%s is claimed a second time", r.Attempt)
-	}
 	n.tokens[r.N], n.workers[r.N], n.revoked[r.N], n.live = r.Token, r.Worker, false, r.N
 	n.claims[r.Token] = struct{}{}
 }
@@ -111,6 +113,12 @@ func (c *checker) outcome(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 		k.outcomes++
 	}
 	n.outcome, n.counted = Status(r.Detail), r.N
+	if strings.HasSuffix(r.Detail, ": once-key of another") { // its worker did not start it
+		delete(n.claims, r.Token)
+	}
+	if k.flow.Flow.AtMostOnce[r.Node] && len(n.claims) > 1 {
+		c.fault("at_most_once", "%s may have been started under %d claims", r.Attempt, len(n.claims))
+	}
 	switch n.outcome {
 	case "succeeded", "failed", "unknown":
 		if n.tokens[r.N] == "" || n.tokens[r.N] != r.Token {
