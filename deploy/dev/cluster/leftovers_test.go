@@ -53,7 +53,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			kinds[kind]++
 		}
 	}
-	if want := map[string]int{"election": 2, "flows": len(docs) + 1, "pauses": 1}; !maps.Equal(kinds, want) {
+	if want := map[string]int{"catalog": 1, "election": 2, "flows": len(docs) + 1, "pauses": 1}; !maps.Equal(kinds, want) {
 		t.Errorf("etcd holds %v, want %v", kinds, want)
 	}
 	c.judge(t, histcheck.Evidence{Ended: true})
@@ -109,7 +109,7 @@ func (c *cluster) kept(t *testing.T, docs []*doc) []string {
 // documented lists the keys that an idle ledger has.
 func (c *cluster) documented(t *testing.T, docs []*doc) map[string]bool {
 	t.Helper()
-	out := map[string]bool{"epoch": true, "schema": true, "flows": true, "workers": true, "journal": true}
+	out := map[string]bool{"epoch": true, "schema": true, "run": true, "catalog": true, "flows": true, "workers": true, "journal": true}
 	for _, w := range c.workers {
 		out["worker:"+w.Name] = true
 	}
