@@ -54,6 +54,17 @@ sim: ## run N (100000) schedules of the protocol from SEED (1) on, with faults b
 mutants: ## build each broken reading of the protocol and demand that the simulation finds it
 	scripts/check mutants
 
+.PHONY: chaos chaos-short
+chaos: servers-install ## run the fault matrix on real servers, hours; ARGS="--rows T1,T3 --n 10 --seed 7", or CHAOS=soak ARGS="--faults 1000"
+	@mkdir -p bin
+	$(BUILD) ./deploy/dev/cmd/station-chaos
+	bin/station-chaos $(or $(CHAOS),run) $(ARGS)
+
+chaos-short: servers-install ## run the short set of the fault matrix, minutes
+	@mkdir -p bin
+	$(BUILD) ./deploy/dev/cmd/station-chaos
+	bin/station-chaos run --short $(ARGS)
+
 bench: servers-install ## run every Go benchmark once, on real servers
 	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)
 

@@ -27,5 +27,7 @@
 //	election_join   an election key is put into the line
 //	election_claim  the first in line writes its epoch
 //	election_leave  an election key is given up
+//	once_key        a once-key is created in etcd
+//	once_ask        a worker asks a coordinator for a once-key
 //	rewrite_aof     the rewrite of Redis's append-only file is asked for
 package failpoint

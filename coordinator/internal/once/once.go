@@ -146,7 +146,9 @@ func (s *Store) Era(ctx context.Context) (string, error) {
 func (s *Store) commit(ctx context.Context, op string, when []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
 	timed, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	failpoint.Before("once_key")
 	resp, err := s.client.Txn(timed).If(when...).Then(then...).Else(otherwise...).Commit()
+	failpoint.After("once_key")
 	switch {
 	case err == nil:
 		return resp, nil

@@ -20,14 +20,17 @@ type Kind struct {
 	Name string
 	Most time.Duration // longest time until it is healed; 0 = it heals itself
 	Loss bool          // Redis forgets writes
-	do   func(ctx context.Context, s *scene) error
+	// Alone says that it is done to servers of one node only.
+	Alone bool
+	do    func(ctx context.Context, s *scene) error
 }
 
 // scene is what one fault works with.
 type scene struct {
 	*rig.Cluster
-	rand *rand.Rand
-	busy map[string]bool // targets of faults that are not healed
+	rand  *rand.Rand
+	busy  map[string]bool // targets of faults that are not healed
+	trial *Trial
 
 	what   string // what was done, for people
 	target string
@@ -59,8 +62,8 @@ func Kinds() []Kind {
 		{Name: "worker-term", Most: 2 * time.Second, do: term(aWorker)},
 		{Name: "redis-kill", Most: time.Second, do: serverDown("kill", "redis")},
 		{Name: "redis-restart", Most: time.Second, do: serverDown("stop", "redis")},
-		{Name: "redis-truncate", Loss: true, do: truncate},
-		{Name: "redis-memory", Most: 2 * time.Second, do: shortMemory},
+		{Name: "redis-truncate", Loss: true, Alone: true, do: truncate},
+		{Name: "redis-memory", Alone: true, Most: 2 * time.Second, do: shortMemory},
 		{Name: "rabbitmq-kill", Most: time.Second, do: serverDown("kill", "rabbitmq")},
 		{Name: "rabbitmq-restart", Most: time.Second, do: serverDown("stop", "rabbitmq")},
 		{Name: "queue-purge", do: queue("purge_queue")},
@@ -168,9 +171,10 @@ func term(choose chooser) func(context.Context, *scene) error {
 		if err != nil {
 			return err
 		}
+		young := p.Young()
 		s.heal = func(context.Context) error {
 			code, err := p.Exit(60 * time.Second)
-			if err == nil && code != 0 {
+			if err == nil && code != 0 && !young {
 				err = fmt.Errorf("%s was asked to end and ended with code %d", p.Name, code)
 			}
 			if err != nil {
@@ -201,9 +205,19 @@ func serverDown(how, name string) func(context.Context, *scene) error {
 		if !s.take(name) {
 			return errTaken
 		}
-		s.what = name
-		s.heal = func(context.Context) error { return s.Servers.Do("start", name) }
-		return s.Servers.Do(how, name)
+		node := name
+		if s.trial.HA {
+			nodes := s.Servers.Nodes(name + "-")
+			node = nodes[s.rand.IntN(len(nodes))]
+		}
+		s.what = node
+		s.heal = func(ctx context.Context) error {
+			if err := s.Servers.Do("start", node); err != nil || !s.trial.HA {
+				return err
+			}
+			return rejoined(ctx, s.trial, name) // the next loss must not be the second
+		}
+		return s.Servers.Do(how, node)
 	}
 }
 

@@ -13,7 +13,7 @@ type pattern func(s *scene) (string, error)
 
 // oneLink is one link of a part to a server.
 func oneLink(s *scene) (string, error) {
-	all, err := s.Links.List("*>redis,*>rabbitmq,*>etcd,*>worker-*,*>coordinator-*")
+	all, err := s.Links.List("")
 	if err != nil {
 		return "", err
 	}
@@ -34,7 +34,11 @@ func allOfAPart(s *scene) (string, error) {
 }
 
 func allToAServer(s *scene) (string, error) {
-	return "*>" + []string{"redis", "rabbitmq", "etcd"}[s.rand.IntN(3)], nil
+	if s.trial.HA { // one of three
+		nodes := s.Servers.Nodes([]string{"redis-", "rabbitmq-", "etcd-"}[s.rand.IntN(3)])
+		return "*>" + nodes[s.rand.IntN(len(nodes))], nil
+	}
+	return []string{"*>redis*,*>sentinel*", "*>rabbitmq*", "*>etcd*"}[s.rand.IntN(3)], nil
 }
 
 // links puts a fault on links. Two faults don't meet on links: the second would

@@ -1,8 +1,10 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -103,6 +105,18 @@ func (r *Result) close(took time.Duration) {
 		r.Violations = append(r.Violations, fmt.Sprintf("%d faults were asked for and %d were brought about", r.Asked, r.Faults))
 	}
 	r.OK = len(r.Violations) == 0
+}
+
+// write writes the result to a file.
+func (r *Result) write(path string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err == nil {
+		err = os.WriteFile(path, b, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
 }
 
 // shown is how many violations a table lists.

@@ -13,6 +13,7 @@ import (
 // and can be written down and run again.
 type Schedule struct {
 	Seed   uint64  `json:"seed"`
+	HA     bool    `json:"ha,omitempty"` // servers of three nodes each
 	Phases []Phase `json:"phases"`
 }
 
@@ -38,6 +39,7 @@ type Soak struct {
 	Gap      time.Duration // mean time between two faults; 1 s
 	Kinds    []string      // names; all when empty
 	NoLoss   bool          // Redis never forgets writes
+	HA       bool          // servers of three nodes each, of which one at a time is lost
 }
 
 // lossEvery is how many phases there are to one in which Redis loses writes:
@@ -64,12 +66,16 @@ func Draw(seed uint64, o Soak) (*Schedule, error) {
 	if len(o.Kinds) > 0 {
 		all = slices.DeleteFunc(all, func(k Kind) bool { return !slices.Contains(o.Kinds, k.Name) })
 	}
+	if o.HA {
+		o.NoLoss = true
+		all = slices.DeleteFunc(all, func(k Kind) bool { return k.Alone })
+	}
 	kept := slices.DeleteFunc(slices.Clone(all), func(k Kind) bool { return k.Loss })
 	if len(kept) == 0 && o.NoLoss {
 		return nil, fmt.Errorf("no kind of fault is left")
 	}
 	r := rand.New(rand.NewPCG(seed, 0x50a4))
-	s := &Schedule{Seed: seed}
+	s := &Schedule{Seed: seed, HA: o.HA}
 	for left := o.Faults; left > 0; {
 		p := Phase{Seed: r.Uint64N(1 << 40), Loss: !o.NoLoss && len(all) > len(kept) && (len(s.Phases)%lossEvery == lossEvery-1 || len(kept) == 0)}
 		from := kept

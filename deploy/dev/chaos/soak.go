@@ -30,7 +30,10 @@ func RunSchedule(ctx context.Context, lab *Lab, s *Schedule, only int) ([]*Resul
 		if p.Loss {
 			title += ", Redis loses writes"
 		}
-		r := Row{ID: fmt.Sprintf("P%d", i+1), Title: title, Run: func(ctx context.Context, t *Trial) error { return t.phase(ctx, p) }}
+		r := Row{ID: fmt.Sprintf("P%d", i+1), Title: title, Run: func(ctx context.Context, t *Trial) error {
+			t.HA = s.HA
+			return t.phase(ctx, p)
+		}}
 		_, _ = fmt.Fprintf(lab.Say, "=== phase %d of %d: %s\n", i+1, len(s.Phases), title)
 		results = append(results, RunRow(ctx, lab, r, len(p.Faults), s.Seed))
 		if ctx.Err() != nil {
@@ -44,19 +47,21 @@ func RunSchedule(ctx context.Context, lab *Lab, s *Schedule, only int) ([]*Resul
 // its time, and at the end all of them.
 func (t *Trial) phase(ctx context.Context, p Phase) error {
 	t.Seed = p.Seed
-	set, err := t.Servers(ctx)
+	set, err := t.Servers()
 	if err != nil {
 		return err
 	}
 	// With every write synced Redis has nothing to lose but by truncation.
-	if _, err := set.Ctl("redis-cli", "config", "set", "appendfsync", "always"); err != nil {
-		return err
+	if !t.HA {
+		if _, err := set.Ctl("redis-cli", "config", "set", "appendfsync", "always"); err != nil {
+			return err
+		}
 	}
 	c, err := t.Start(ctx, rig.Options{Links: true}, load.Config{})
 	if err != nil {
 		return err
 	}
-	c.RedisLost = p.Loss
+	c.RedisLost = p.Loss || t.HA // a replica may lag behind a primary that is lost
 	f := &faults{Trial: t, cluster: c, busy: map[string]bool{}, kinds: map[string]Kind{}}
 	for _, k := range Kinds() {
 		f.kinds[k.Name] = k
@@ -98,7 +103,7 @@ type fault struct {
 func (f *faults) begin(ctx context.Context, i int, d Drawn) error {
 	k := f.kinds[d.Kind]
 	for {
-		s := &scene{Cluster: f.cluster, rand: rand.New(rand.NewPCG(d.Seed, uint64(i))), busy: f.busy}
+		s := &scene{Cluster: f.cluster, rand: rand.New(rand.NewPCG(d.Seed, uint64(i))), busy: f.busy, trial: f.Trial}
 		err := k.do(ctx, s)
 		if errors.Is(err, errTaken) {
 			if err := f.healOne(ctx); err != nil {

@@ -19,6 +19,7 @@ type Trial struct {
 	N    int // faults asked for
 	Seed uint64
 	Rand *rand.Rand
+	HA   bool // servers of three nodes each
 
 	dir     string
 	result  *Result
@@ -36,8 +37,8 @@ func (t *Trial) Measure(name string, d time.Duration) { t.result.figure(name).ad
 
 // Limit says what a figure may be at most; zero bounds nothing.
 func (t *Trial) Limit(name string, p50, p99, most time.Duration) {
-	f := t.result.figure(name)
-	f.limit50, f.limit99, f.limitMax = p50, p99, most
+	f, wider := t.result.figure(name), time.Duration(max(1, t.Lab.Slack))
+	f.limit50, f.limit99, f.limitMax = wider*p50, wider*p99, wider*most
 }
 
 // Violate reports something that must not be.
@@ -48,12 +49,17 @@ func (t *Trial) Violate(format string, args ...any) {
 // Sayf tells how it goes.
 func (t *Trial) Sayf(format string, args ...any) { t.cluster.Sayf(format, args...) }
 
-// Servers returns the servers that the trial works with.
-func (t *Trial) Servers(ctx context.Context) (*servers.Set, error) {
+// Servers returns the servers that the trial works with: of one node each, or of
+// three each when t.HA is set.
+func (t *Trial) Servers() (*servers.Set, error) {
 	if t.set != nil {
 		return t.set, nil
 	}
-	s, err := t.Lab.single(ctx)
+	topology := ""
+	if t.HA {
+		topology = "ha"
+	}
+	s, err := t.Lab.servers(topology)
 	t.set = s
 	return s, err
 }
@@ -64,7 +70,7 @@ func (t *Trial) Start(ctx context.Context, o rig.Options, l load.Config) (*rig.C
 	if err := t.finish(ctx); err != nil {
 		return nil, err
 	}
-	set, err := t.Servers(ctx)
+	set, err := t.Servers()
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +110,9 @@ func (t *Trial) finish(ctx context.Context) error {
 	}
 	t.result.take(v)
 	c.Sayf("judged: %d cycles, %d claims, %d executions, %d of them again, %d repairs: %d violations", v.Cycles, v.Claims, v.Runs, v.Again, v.Repairs, len(v.Violations))
+	for _, x := range v.Violations[:min(5, len(v.Violations))] {
+		c.Sayf("  ! %s", clip(x, 300))
+	}
 	if len(t.result.Violations) > 0 {
 		if err := c.Keep(ctx); err != nil {
 			t.Violate("evidence is not whole: %v", err)
@@ -151,6 +160,9 @@ func RunRow(ctx context.Context, lab *Lab, r Row, n int, seed uint64) *Result {
 		_ = os.RemoveAll(t.dir) // nobody needs the evidence of a clean run
 	} else {
 		t.result.Evidence = t.dir
+		if err := t.result.write(filepath.Join(t.dir, "result.json")); err != nil {
+			_, _ = fmt.Fprintln(lab.Say, err)
+		}
 		lab.discard(t.set) // servers that somebody may still be wrong about
 	}
 	return t.result

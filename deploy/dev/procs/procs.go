@@ -26,8 +26,9 @@ type Process struct {
 	Env  []string // added to this process's own, which gives none of its STATION_ variables
 	Log  string   // file that takes its output
 
-	cmd  *exec.Cmd
-	gone chan struct{} // closed when it has ended
+	since time.Time // its start
+	cmd   *exec.Cmd
+	gone  chan struct{} // closed when it has ended
 }
 
 // children starts processes from one thread that never ends, for a child is
@@ -63,7 +64,7 @@ func (p *Process) Start() error {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	gone := make(chan struct{})
-	p.cmd, p.gone = cmd, gone
+	p.cmd, p.gone, p.since = cmd, gone, time.Now()
 	go func() {
 		_ = cmd.Wait() // how it ended is in ProcessState
 		close(gone)
@@ -107,6 +108,10 @@ func (p *Process) Kill() error {
 	<-p.gone
 	return nil
 }
+
+// Young reports whether it was started so short a time ago that it may not handle
+// signals yet.
+func (p *Process) Young() bool { return time.Since(p.since) < 2*time.Second }
 
 // Running reports whether it was started and has not ended.
 func (p *Process) Running() bool {

@@ -21,6 +21,7 @@ type Set struct {
 	Bin  string // binaries
 
 	Etcd, Redis, Rabbit string // addresses
+	Topology            string
 
 	script string
 	keeper *exec.Cmd
@@ -33,7 +34,9 @@ type Config struct {
 	Build []string // main packages, built into Set.Bin
 	Tags  string   // build tags
 	Race  bool     // build with the race detector
-	Up    []string // more arguments of "servers up"
+	Bin   string   // folder of binaries that are built already, instead of Build
+	// Topology of scripts/servers: single when empty, ha, redis-cluster.
+	Topology string
 }
 
 // FindRoot returns the source's root folder: the nearest one with a go.work, at or
@@ -62,23 +65,42 @@ func FindRoot() (string, error) {
 
 // Start builds the binaries and starts the servers.
 func Start(cfg Config) (_ *Set, err error) {
-	s := &Set{Root: cfg.Root, script: filepath.Join(cfg.Root, "scripts", "servers")}
+	s := &Set{Root: cfg.Root, Topology: cfg.Topology, Bin: cfg.Bin}
 	if s.Dir, err = os.MkdirTemp("", "station-cluster."); err != nil {
 		return nil, fmt.Errorf("servers: %w", err)
 	}
-	s.Bin = filepath.Join(s.Dir, "bin")
-	if err := s.keep(); err != nil {
+	if s.Bin == "" {
+		s.Bin = filepath.Join(s.Dir, "bin")
+	}
+	if err := errors.Join(s.copyScript(), s.keep()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.Dir))
 	}
 	built := make(chan error, 1)
 	go func() { built <- s.build(cfg) }()
-	if err = s.Do("up", cfg.Up...); err == nil {
+	var up []string
+	if cfg.Topology != "" {
+		up = []string{"--topology", cfg.Topology}
+	}
+	if err = s.Do("up", up...); err == nil {
 		err = s.addresses()
 	}
 	if err = errors.Join(err, <-built); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// copyScript makes the set independent of changes in the source while it runs.
+func (s *Set) copyScript() error {
+	text, err := os.ReadFile(filepath.Join(s.Root, "scripts", "servers"))
+	if err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	s.script = filepath.Join(s.Dir, "script")
+	if err := os.WriteFile(s.script, text, 0o755); err != nil {
+		return fmt.Errorf("servers: %w", err)
+	}
+	return nil
 }
 
 // keep starts the keeper: a shell that waits for this process to end, however it
@@ -88,7 +110,7 @@ func (s *Set) keep() error {
 	if err != nil {
 		return fmt.Errorf("servers: %w", err)
 	}
-	s.keeper = exec.Command("bash", "-c", `cat >/dev/null; "$0" down "$1/servers"; umount "$1"/servers/*/tmpfs 2>/dev/null; rm -rf "$1"`, s.script, s.Dir)
+	s.keeper = exec.Command("bash", "-c", `cat >/dev/null; "$0" down "$1/servers"; umount "$1"/servers/redis/appendonlydir 2>/dev/null; rm -rf "$1"`, s.script, s.Dir)
 	s.keeper.Stdin, s.hold = read, hold
 	s.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt is not meant for it
 	err = s.keeper.Start()
@@ -108,7 +130,7 @@ func (s *Set) build(cfg Config) error {
 	if err := os.MkdirAll(s.Bin, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	if len(cfg.Build) == 0 {
+	if len(cfg.Build) == 0 || cfg.Bin != "" {
 		return nil
 	}
 	args := []string{"build", "-o", s.Bin + "/"}
@@ -134,6 +156,16 @@ func (s *Set) Folder() string { return filepath.Join(s.Dir, "servers") }
 func (s *Set) Do(verb string, args ...string) error {
 	out, err := s.run(append([]string{verb, s.Folder()}, args...)...)
 	if err != nil {
+		return fmt.Errorf("servers %s %s: %w\n%s", verb, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// DoWith is Do with more environment, which the server inherits.
+func (s *Set) DoWith(env []string, verb string, args ...string) error {
+	cmd := exec.Command(s.script, append([]string{verb, s.Folder()}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("servers %s %s: %w\n%s", verb, strings.Join(args, " "), err, out)
 	}
 	return nil
@@ -179,4 +211,52 @@ func (s *Set) addresses() error {
 		return fmt.Errorf("servers gave no addresses:\n%s", text)
 	}
 	return nil
+}
+
+// Nodes lists the servers of a kind: etcd, redis, sentinel or rabbitmq.
+func (s *Set) Nodes(kind string) []string {
+	found, _ := filepath.Glob(filepath.Join(s.Folder(), kind+"*", "ports")) // the pattern is good
+	out := make([]string, 0, len(found))
+	for _, f := range found {
+		out = append(out, filepath.Base(filepath.Dir(f)))
+	}
+	return out
+}
+
+// Address is where a server listens for clients.
+func (s *Set) Address(name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(s.Folder(), name, "ports"))
+	if err != nil {
+		return "", fmt.Errorf("servers: %w", err)
+	}
+	ports := strings.Fields(string(text))
+	if len(ports) == 0 {
+		return "", fmt.Errorf("servers: %s has no port", name)
+	}
+	return "127.0.0.1:" + ports[0], nil
+}
+
+// Leads names the server of a kind that leads.
+func (s *Set) Leads(kind string) (string, error) {
+	out, err := s.run("leads", s.Folder(), kind)
+	name := strings.TrimSpace(out)
+	if err == nil && name == "" {
+		err = fmt.Errorf("no %s leads", kind)
+	}
+	if err != nil {
+		return "", fmt.Errorf("servers leads %s: %w\n%s", kind, err, out)
+	}
+	return name, nil
+}
+
+// Pid is a server's process id.
+func (s *Set) Pid(name string) (pid int, err error) {
+	text, err := os.ReadFile(filepath.Join(s.Folder(), name, "pid"))
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &pid)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pid of %s: %w", name, err)
+	}
+	return pid, nil
 }

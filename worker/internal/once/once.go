@@ -45,6 +45,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/tradingflow/weather-station/shared/failpoint"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/oncekey"
@@ -288,7 +289,9 @@ func (k *Keys) ask(ctx context.Context, base string, body []byte) (string, error
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "weather-station-worker")
+	failpoint.Before("once_ask")
 	resp, err := k.http.Do(req)
+	failpoint.After("once_ask")
 	if err != nil {
 		return "", fmt.Errorf("ask %s: %w", base, err)
 	}

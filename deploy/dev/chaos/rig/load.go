@@ -70,10 +70,7 @@ func (c *Cluster) Busy(ctx context.Context, within time.Duration, flows []load.F
 // an error that names what is left.
 func (c *Cluster) Quiesce(ctx context.Context, flows []load.Flow, within time.Duration) error {
 	for _, f := range flows {
-		now, err := c.Ledger.Now(ctx)
-		if err != nil {
-			return fmt.Errorf("quiesce: %w", err)
-		}
+		now := time.Now()
 		if err := c.register(ctx, f.Ended()); err != nil {
 			return err
 		}
@@ -86,6 +83,16 @@ func (c *Cluster) Quiesce(ctx context.Context, flows []load.Flow, within time.Du
 		left, err := c.Left(ctx)
 		return err == nil && left.None(), fmt.Sprintf("%s%v; %s", left, errors.Join(err), c.why(ctx))
 	})
+}
+
+// Emptied says that Redis lost everything: which slots were accounted for until now
+// is not known any more.
+func (c *Cluster) Emptied() {
+	c.journal = nil
+	for id, f := range c.flows {
+		f.Anchor = time.Time{}
+		c.flows[id] = f
+	}
 }
 
 // grace is how long a slot may take to be accounted for.

@@ -78,6 +78,7 @@ type Cluster struct {
 
 	// What is known of a run that may have changed what is right.
 	RedisLost bool // Redis may have forgotten writes
+	ClockSet  bool // Redis's clock was set
 
 	flows   map[ids.FlowID]histcheck.Flow
 	journal []ledger.Record // as read so far
@@ -170,7 +171,9 @@ func (c *Cluster) AddWorker() (*procs.Process, error) {
 		return nil, err
 	}
 	for _, k := range c.Coordinators {
-		if _, err := c.link(k.Name, name, a); err != nil { // the leader looks whether the worker lives
+		_, err1 := c.link(k.Name, name, a)                             // the leader looks whether the worker lives
+		_, err2 := c.link(name, "api-"+k.Name, flag(k, "--http-addr")) // the worker asks for once-keys
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +183,7 @@ func (c *Cluster) AddWorker() (*procs.Process, error) {
 }
 
 func (c *Cluster) process(binary, name string, args []string) (*procs.Process, error) {
-	redis, err1 := c.link(name, "redis", c.Servers.Redis)
+	redis, err1 := c.redis(name)
 	rabbit, err2 := c.link(name, "rabbitmq", c.Servers.Rabbit)
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
@@ -191,18 +194,51 @@ func (c *Cluster) process(binary, name string, args []string) (*procs.Process, e
 }
 
 // link puts a relay between two parts and returns the address, in the form in
-// which the target's was given, under which who finds whom. The addresses that
-// parts tell each other are changed on the way.
+// which the target's was given, under which who finds whom; one for each server of
+// an address that names several. The addresses that parts tell each other are
+// changed on the way.
 func (c *Cluster) link(who, whom, address string) (string, error) {
 	if c.Links == nil {
 		return address, nil
 	}
-	at := hostPort.FindString(address)
-	name := who + ">" + whom
-	if err := c.Links.Add(links.Link{Name: name, Listen: "127.0.0.1:0", Target: at}); err != nil {
-		return "", fmt.Errorf("start cluster: %w", err)
+	found := hostPort.FindAllString(address, -1)
+	for i, at := range found {
+		name := whom
+		if len(found) > 1 {
+			name = fmt.Sprintf("%s-%d", whom, i+1)
+		}
+		if err := c.relay(who, name, at); err != nil {
+			return "", err
+		}
+		address = strings.Replace(address, at, c.Links.Addr(who+">"+name), 1)
 	}
-	return strings.Replace(address, at, c.Links.Addr(name), 1), nil
+	return address, nil
+}
+
+func (c *Cluster) relay(who, whom, target string) error {
+	if err := c.Links.Add(links.Link{Name: who + ">" + whom, Listen: "127.0.0.1:0", Target: target}); err != nil {
+		return fmt.Errorf("start cluster: %w", err)
+	}
+	return nil
+}
+
+// redis returns the address under which a part finds Redis. With Sentinel that is
+// theirs, and what they tell of the servers has to lead to links as well.
+func (c *Cluster) redis(who string) (string, error) {
+	kind := "redis"
+	if strings.HasPrefix(c.Servers.Redis, "redis+sentinel") {
+		kind = "sentinel"
+		for _, name := range c.Servers.Nodes("redis") {
+			a, err := c.Servers.Address(name)
+			if err == nil && c.Links != nil {
+				err = c.relay(who, name, a)
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+	return c.link(who, kind, c.Servers.Redis)
 }
 
 var hostPort = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
