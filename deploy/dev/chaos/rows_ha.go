@@ -30,7 +30,12 @@ func nodeLost(kind string, limit time.Duration) func(ctx context.Context, t *Tri
 		for i := range t.N {
 			name := nodes[t.Rand.IntN(len(nodes))]
 			if i%2 == 0 {
-				if name, err = t.set.Leads(kind); err != nil {
+				err := rig.Await(ctx, 60*time.Second, "leading "+kind, func() (bool, string) {
+					var err error
+					name, err = t.set.Leads(kind)
+					return err == nil, fmt.Sprint(err) // one that just came back may not answer yet
+				})
+				if err != nil {
 					return err
 				}
 			}
