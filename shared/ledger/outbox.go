@@ -203,7 +203,8 @@ func (l *Ledger) spread(ctx context.Context, epoch ids.Epoch, args []any) error 
 }
 
 // Sweep gives the nodes that do not run a final status, a part at a time; the
-// last part removes the entry (entryID may be "").
+// last part removes the entry (its id may be ""). The entry's node is the one whose
+// end ends its component; when that has not ended, nothing changes.
 func (l *Ledger) Sweep(ctx context.Context, epoch ids.Epoch, e Entry, status, reason string, nodes []ids.NodeID) error {
 	for from := 0; ; from += Chunk {
 		to := min(from+Chunk, len(nodes))
@@ -211,7 +212,7 @@ func (l *Ledger) Sweep(ctx context.Context, epoch ids.Epoch, e Entry, status, re
 		if to == len(nodes) {
 			entry = e.ID
 		}
-		args := []any{string(e.Flow), e.Cycle, e.UUID.String(), status, reason, entry}
+		args := []any{string(e.Flow), e.Cycle, e.UUID.String(), status, reason, entry, string(e.Node)}
 		for _, n := range nodes[from:to] {
 			args = append(args, string(n))
 		}

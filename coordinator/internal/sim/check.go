@@ -38,12 +38,11 @@ type Violation struct {
 }
 
 type checker struct {
-	w        *world
-	cycles   map[int64]*seenCycle
-	epoch    ids.Epoch
-	starts   map[string]int // calls of at-most-once handlers by intent, of all times
-	found    []Violation
-	baseline bool
+	w      *world
+	cycles map[int64]*seenCycle
+	epoch  ids.Epoch
+	starts map[string]int // calls of at-most-once handlers by intent, of all times
+	found  []Violation
 }
 
 // seenCycle is a cycle as the last look saw it.

@@ -21,6 +21,8 @@ var regressions = map[uint64]string{
 	996:   "a release of held nodes that tore left a node held for ever, in no set of held ones",
 	116:   "a claim that is torn inside one command is no tear: the ledger in memory has to write a command whole",
 	4480:  "a verdict to skip that tore left a record without a status, which passed for decided",
+	61499: "the ledger went back between reading why a component ends and ending it: nodes were skipped whose component went on",
+	67100: "a slot whose start tore was started again when a start by hand came in between",
 	12148: "a rollback forgot the last slot while the ticker had nothing more to ask",
 }
 

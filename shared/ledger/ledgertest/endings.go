@@ -90,6 +90,17 @@ var endings = []testCase{
 		k.equal(k.cycle(c).Counts[task.Cancelled], int64(700))
 		k.unchanged(func() { k.ok(k.Sweep(k.ctx, epoch+1, e, "cancelled", "cancelled", members(p, -1))) })
 	}},
+	{"a sweep whose reason is gone changes nothing", func(k *kit) { // Redis went back in time since the leader looked
+		p, c := k.run("a>b")
+		e := ledger.Entry{ID: "1-1", Attempt: attempt(c, "a", 0)}
+		k.unchanged(func() {
+			k.ok(k.Sweep(k.ctx, epoch, e, "skipped", upstream, members(p, -1)))
+			e.Node = ""
+			k.ok(k.Sweep(k.ctx, epoch, e, "cancelled", "cancelled", members(p, -1)))
+		})
+		k.finish(p, c, "a", "b")
+		k.ended(c, "completed")
+	}},
 	{"two failures in a cycle end it once", func(k *kit) {
 		p, c := k.run("a>b x>y")
 		for _, n := range []ids.NodeID{"a", "x"} {

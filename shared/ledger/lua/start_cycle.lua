@@ -17,23 +17,29 @@ local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot
 local started = str(tonumber(s[8] or '0') + 1)
 if not s[1] or s[1] == 'deleting' then return { -1 } end
 local now = now_ms()
--- A torn script may have left the cycle without its slot or trigger: those are written last.
-local torn = redis.call('HGET', cycle_key(flow, s[7] or '0') .. ':status', 'uuid') == uuid
+-- A start that tore may have left its cycle without its slot or trigger, which are
+-- written last. The next start, of whatever kind, notes them.
+local t = redis.call('HMGET', cycle_key(flow, s[7] or '0') .. ':status', 'uuid', 'trigger', 'slot', 'trigger_key', 'status', 'started_at')
+local bySlot = t[2] == 'slot' and tonumber(t[3]) > tonumber(s[3] or '0')
+if bySlot or (t[2] == 'manual' and redis.call('HEXISTS', flow_key(flow, 'triggers'), t[4]) == 0) then
+  if t[5] == 'running' or t[5] == 'cancelling' then
+    redis.call('ZADD', flow_key(flow, 'cycles'), 'NX', t[6], s[7])
+    redis.call('ZADD', P .. ':active', 'NX', t[6], flow .. '|' .. s[7] .. '|' .. t[1])
+  end
+  if bySlot then
+    redis.call('HSET', key, 'last_slot', t[3], 'last_slot_uuid', t[1], 'last_slot_cycle', s[7], 'slots_started', started)
+    s[3], s[4], s[5], started = t[3], t[1], s[7], str(tonumber(started) + 1)
+  else
+    redis.call('HSET', flow_key(flow, 'triggers'), t[4], s[7])
+  end
+end
 if slot ~= '' then
   if s[4] == uuid then return { 2, s[5] } end
-  if torn then
-    redis.call('HSET', key, 'last_slot', slot, 'last_slot_uuid', uuid, 'last_slot_cycle', s[7], 'slots_started', started)
-    return { 2, s[7] }
-  end
   if s[3] and tonumber(slot) <= tonumber(s[3]) then return { -4 } end
   if ARGV[15] ~= '' and tonumber(s[3] or '0') < tonumber(ARGV[15]) then return { -7 } end
 else
   local n = redis.call('HGET', flow_key(flow, 'triggers'), trigger)
   if n then return { 2, n } end
-  if torn then
-    redis.call('HSET', flow_key(flow, 'triggers'), trigger, s[7])
-    return { 2, s[7] }
-  end
 end
 if s[1] == 'paused' then return { -2 } end
 if s[2] ~= ARGV[8] then return { -3, s[2] } end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- sweep: gives the nodes of an ending cycle or component that do not run their final status, a part at a time.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] status (stopped | skipped | cancelled), [7] reason, [8] outbox entry ('' = more parts follow),
--- ARGV[9..] node ids (at most 256)
--- Reply: {1, counted} | {0, higher epoch} | {-1} cycle gone or ended
+-- ARGV[9] node whose end ends its component ('' = the cycle's end, or an audit asks), [10..] node ids (at most 256)
+-- Reply: {1, counted} | {0, higher epoch} | {-1} cycle gone or ended | {-2} it is not ending (any more): Redis went back in time
 local higher = fence()
 if higher then return { 0, higher } end
 local flow, n, uuid, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
@@ -13,13 +13,19 @@ if c[1] ~= uuid or (c[2] ~= 'running' and c[2] ~= 'cancelling') then
   if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
   return { -1 }
 end
+local ending = status ~= 'cancelled' or c[2] == 'cancelling'
+if ARGV[9] ~= '' then ending = FINAL[redis.call('HGET', node_key(base, ARGV[9]), 'status')] end
+if not ending then
+  if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
+  return { -2 }
+end
 local now, counted, found = str(now_ms()), 0, {}
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   found[i] = redis.call('HMGET', node_key(base, ARGV[i]), 'status', 'attempt', 'held')
   sound_hold(found[i][3])
 end
 if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   local node, s = ARGV[i], found[i]
   if not FINAL[s[1]] and s[1] ~= 'running' then
     local attempt = s[2] or '0'

@@ -33,7 +33,8 @@ func (l *Ledger) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) 
 	if status == "" || status == "deleting" {
 		return refuse(out, ledger.ErrGone)
 	}
-	switch before := l.startedBefore(f, id, trigger, bySlot, slot, last); {
+	l.finishTorn(f, last)
+	switch before := l.startedBefore(f, id, trigger, bySlot); {
 	case before > 0:
 		out.Cycle, out.Before = before, true
 		return out, nil
@@ -63,25 +64,36 @@ func (l *Ledger) StartCycle(_ context.Context, epoch ids.Epoch, s ledger.Start) 
 	return out, nil
 }
 
-// startedBefore returns the cycle that the same slot or trigger has, or 0. A torn
-// start may have left the cycle without them: they are written last.
-func (l *Ledger) startedBefore(f ids.FlowID, id, trigger string, bySlot bool, slot, last int64) int64 {
+// startedBefore returns the cycle that the same slot or trigger has, or 0.
+func (l *Ledger) startedBefore(f ids.FlowID, id, trigger string, bySlot bool) int64 {
 	state, triggers := flowKey(f, "state"), flowKey(f, "triggers")
-	torn := l.get(cycleKey(f, last)+":status", "uuid") == id
 	switch {
 	case mutant.Active == mutant.NoDedupe:
 	case bySlot && l.get(state, "last_slot_uuid") == id:
 		return l.number(state, "last_slot_cycle")
-	case !bySlot && l.has(triggers, trigger):
+	case !bySlot:
 		return l.number(triggers, trigger)
-	case torn && bySlot:
-		l.startedSlot(f, slot, id, last)
-		return last
-	case torn:
-		l.put(triggers, trigger, itoa(last))
-		return last
 	}
 	return 0
+}
+
+// finishTorn notes the slot or trigger of a start that tore before it did.
+func (l *Ledger) finishTorn(f ids.FlowID, last int64) {
+	state, triggers, status := flowKey(f, "state"), flowKey(f, "triggers"), cycleKey(f, last)+":status"
+	kind, slot, id := l.get(status, "trigger"), l.number(status, "slot"), l.get(status, "uuid")
+	bySlot := kind == "slot" && slot > l.number(state, "last_slot")
+	if !bySlot && (kind != "manual" || l.has(triggers, l.get(status, "trigger_key"))) {
+		return
+	}
+	if s := l.get(status, "status"); s == "running" || s == "cancelling" {
+		l.rankNew(flowKey(f, "cycles"), itoa(last), l.number(status, "started_at"))
+		l.rankNew(activeKey, cycleMember(f, last, id), l.number(status, "started_at"))
+	}
+	if bySlot {
+		l.startedSlot(f, slot, id, last)
+	} else {
+		l.put(triggers, l.get(status, "trigger_key"), itoa(last))
+	}
 }
 
 // startedSlot accounts and counts a slot that became a cycle, both or neither.

@@ -159,7 +159,16 @@ func (l *Ledger) Sweep(_ context.Context, epoch ids.Epoch, e ledger.Entry, statu
 	if e.ID != "" {
 		l.removeEntry(e.ID)
 	}
-	if !l.here(p) || !l.open(p) && l.get(p.cycle, "status") != "cancelling" {
+	cancelling := l.get(p.cycle, "status") == "cancelling"
+	if !l.here(p) || !l.open(p) && !cancelling {
+		return nil
+	}
+	ending := cancelling || status != string(task.Cancelled)
+	if e.Node != "" {
+		s, _ := l.state(p)
+		ending = s.Final()
+	}
+	if !ending { // the ledger went back in time
 		return nil
 	}
 	for _, id := range nodes {

@@ -196,6 +196,13 @@ func (s *store) rank(key, member string, score int64) {
 	z[member] = score
 }
 
+// rankNew adds a member that is not there yet.
+func (s *store) rankNew(key, member string, score int64) {
+	if _, ok := s.score(key, member); !ok {
+		s.rank(key, member, score)
+	}
+}
+
 func (s *store) unrank(key string, members ...string) {
 	z, more := s.sorted[key], false
 	for _, m := range members {
