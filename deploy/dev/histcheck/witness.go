@@ -87,8 +87,8 @@ func (c *checker) witness() {
 func (c *checker) claimed(starts map[execution]recorder.Line) {
 	for _, l := range c.evidence.Lines {
 		e := execution{l.Flow, l.Slot, l.Node, l.Attempt}
-		if l.Event != recorder.Start || starts[e] != l {
-			continue
+		if _, known := c.evidence.Flows[l.Flow]; !known || l.Event != recorder.Start || starts[e] != l {
+			continue // of a flow that may have been removed and made again, a number means nothing
 		}
 		k := c.numbered[place{flow: l.Flow, cycle: l.Cycle}]
 		if k == nil {
