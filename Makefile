@@ -68,6 +68,10 @@ chaos-short: servers-install ## run the short set of the fault matrix, minutes
 bench: servers-install ## run every Go benchmark once, on real servers
 	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)
 
+.PHONY: drill
+drill: servers-install ## run every drill on a private cluster: REPEAT=, FAULTS=, SEED=, HA=1
+	@scripts/drill
+
 cluster-up: ## start real servers, 3 coordinators and 3 workers in .run/cluster
 	scripts/cluster up
 

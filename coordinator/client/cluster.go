@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -49,6 +50,37 @@ func (c *Client) Verify(ctx context.Context, opts VerifyOptions) (api.Proof, err
 	}
 	if opts.To != "" {
 		k.query.Set("to", opts.To)
+	}
+	err := c.do(ctx, k, &out)
+	return out, err
+}
+
+// JournalOptions bound Journal.
+type JournalOptions struct {
+	Flow  string // "" = every flow
+	From  string // an RFC 3339 instant, or how long ago as "-10m"; "" = the oldest record
+	After string // id of a record; From is not looked at then
+	Limit int    // 1 to 1000; 1000 when 0
+}
+
+// Journal returns a page of the journal, oldest first. Next of the answer is After
+// of the following page; "" at the journal's end.
+func (c *Client) Journal(ctx context.Context, opts JournalOptions) (api.Journal, error) {
+	var out api.Journal
+	k := call{method: http.MethodGet, path: base + "/journal", query: url.Values{}}
+	if opts.Flow != "" {
+		if _, err := ids.ParseFlowID(opts.Flow); err != nil {
+			return out, err
+		}
+		k.query.Set("flow", opts.Flow)
+	}
+	for name, value := range map[string]string{"from": opts.From, "after": opts.After} {
+		if value != "" {
+			k.query.Set(name, value)
+		}
+	}
+	if opts.Limit > 0 {
+		k.query.Set("limit", strconv.Itoa(opts.Limit))
 	}
 	err := c.do(ctx, k, &out)
 	return out, err

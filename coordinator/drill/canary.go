@@ -13,9 +13,20 @@ import (
 // hit.
 const (
 	sourceNode = "source"
-	firstNode  = "first"
 	longNode   = "long"
 	lastNode   = "last"
+)
+
+// canaryPrefix begins the id of every canary.
+const canaryPrefix = "drill-canary-"
+
+// steps are short nodes before the longer one. Together they last about as long as
+// the shortest interval, so that at any time one is about to end and the next one
+// is to be dispatched: what a leader's absence lasts is then seen as the time
+// without a dispatch.
+const (
+	steps   = 7
+	stepFor = 12 * time.Millisecond
 )
 
 // longFor returns how long the longer node takes: some intervals, so that it
@@ -41,7 +52,15 @@ func canary(id string, interval time.Duration, ticks bool) ([]byte, error) {
 	delay := func(id string, d time.Duration) node {
 		return node{ID: id, Type: "delay", Parameters: map[string]string{"duration": d.String()}}
 	}
-	const short = 10 * time.Millisecond
+	nodes := []node{{ID: sourceNode, Type: "transform", Parameters: map[string]string{"output": "data", "expression": "cycle"}}}
+	for i := range steps {
+		nodes = append(nodes, delay(fmt.Sprintf("step-%d", i+1), stepFor))
+	}
+	nodes = append(nodes, delay(longNode, longFor(interval)), delay(lastNode, stepFor))
+	var edges []edge
+	for i := range nodes[1:] {
+		edges = append(edges, edge{nodes[i].ID, "data", nodes[i+1].ID, "data"})
+	}
 	schedule, seconds := api.Manual, 0.0
 	if ticks {
 		schedule, seconds = api.Periodic, interval.Seconds()
@@ -59,9 +78,7 @@ func canary(id string, interval time.Duration, ticks bool) ([]byte, error) {
 	}{
 		ID: id, Name: "Canary of a drill; may be deleted when no drill runs", Schedule: schedule, Seconds: seconds,
 		Overlap: "allow", Catchup: "latest", Timeout: "2m",
-		Nodes: []node{{ID: sourceNode, Type: "transform", Parameters: map[string]string{"output": "data", "expression": "cycle"}},
-			delay(firstNode, short), delay(longNode, longFor(interval)), delay(lastNode, short)},
-		Edges: []edge{{sourceNode, "data", firstNode, "data"}, {firstNode, "data", longNode, "data"}, {longNode, "data", lastNode, "data"}},
+		Nodes: nodes, Edges: edges,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write canary: %w", err)

@@ -12,7 +12,8 @@ import (
 )
 
 // Command is a Target that runs commands of the user by /bin/sh. {leader} and
-// {worker} in them stand for the ids of the processes to hit.
+// {worker} in them stand for the ids of the processes to hit, {server} for the
+// server, {from} and {to} for the parts between which a link is hit.
 type Command struct {
 	inject, heal string
 }
@@ -52,7 +53,8 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
 // substitute puts names into a command. A name that a shell could read as
 // anything but one word is refused: it comes from the cluster, not from the user.
 func substitute(command string, n Names) (string, error) {
-	for _, p := range []struct{ mark, name string }{{"{leader}", n.Leader}, {"{worker}", n.Worker}} {
+	for _, p := range []struct{ mark, name string }{{"{leader}", n.Leader}, {"{worker}", n.Worker}, {"{server}", n.Server},
+		{"{from}", n.Between[0]}, {"{to}", n.Between[1]}} {
 		if !strings.Contains(command, p.mark) {
 			continue
 		}

@@ -35,6 +35,8 @@ type fakeCluster struct {
 	stuck   int64  // cycle that ends only when 10 newer ones have
 	forgets bool   // the stuck cycle when it has ended
 	from    string // of the last Verify
+	others  []api.FlowSummary
+	journal func(*fakeCluster) []api.JournalRecord
 }
 
 func newFake() *fakeCluster {
@@ -95,6 +97,21 @@ func (f *fakeCluster) Flow(context.Context, string) (api.FlowStatus, error) {
 		}
 	}
 	return out, nil
+}
+
+func (f *fakeCluster) Flows(context.Context) ([]api.FlowSummary, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.others, nil
+}
+
+func (f *fakeCluster) Journal(context.Context, client.JournalOptions) (api.Journal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.journal == nil {
+		return api.Journal{}, nil
+	}
+	return api.Journal{Records: f.journal(f)}, nil
 }
 
 func (f *fakeCluster) PauseFlow(context.Context, string) (api.FlowStatus, error) {
@@ -202,5 +219,5 @@ func (f *fakeFences) Refused(context.Context, string) (int64, error) {
 
 func config(c *fakeCluster, t Target, f Fault) Config {
 	return Config{Flows: c, Cycles: c, Fleet: c, Verifier: c, Fences: &fakeFences{}, Target: t, Fault: f, Interval: 100 * time.Millisecond,
-		Pause: 150 * time.Millisecond, Repeat: 1, After: 1, Limit: 2 * time.Second, Deadline: 3 * time.Second, Poll: time.Millisecond, Seed: 1}
+		Pause: 150 * time.Millisecond, Server: "redis", Between: [2]string{"a", "b"}, Delay: time.Millisecond, Repeat: 1, After: 1, Limit: 2 * time.Second, Deadline: 3 * time.Second, Poll: time.Millisecond, Seed: 1}
 }

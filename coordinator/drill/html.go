@@ -25,6 +25,9 @@ const (
 type plot struct {
 	Width, Height, Bottom int
 	Bars                  []plotBar
+	Slots                 []plotBar // where the cycles were due
+	Reigns                []plotBar // who led, by dispatches
+	Gap                   *plotBar  // without a dispatch around the fault; Y is its height
 	Lines, Ticks          []plotLine
 }
 
@@ -95,6 +98,20 @@ func (r *Round) plot() plot {
 		}
 		p.Bars = append(p.Bars, plotBar{X: x(b.StartedAt.Time), Width: max(x(end)-x(b.StartedAt.Time), 1), Y: plotTop + i*(barHeight+1), Class: class,
 			Title: fmt.Sprintf("cycle %d: %s, %s to %s, %d repeated", b.Cycle, b.Status, b.StartedAt, b.EndedAt, b.Repeated)})
+	}
+	for i, b := range r.Timeline {
+		if !b.Slot.IsZero() {
+			p.Slots = append(p.Slots, plotBar{X: x(b.Slot.Time) - 1, Y: plotTop + i*(barHeight+1)})
+		}
+	}
+	for i, l := range r.Leaders {
+		from, to := max(x(l.From.Time), plotLeft), min(x(l.To.Time), plotLeft+plotWidth)
+		p.Reigns = append(p.Reigns, plotBar{X: from, Width: max(to-from, 1), Y: i % 2,
+			Title: fmt.Sprintf("epoch %d dispatched from %s to %s", l.Epoch, l.From, l.To)})
+		if i > 0 && r.GapMS != nil && l.Epoch > r.Epoch && p.Gap == nil {
+			last := x(r.Leaders[i-1].To.Time)
+			p.Gap = &plotBar{X: last, Y: p.Bottom - 18, Width: max(x(l.From.Time)-last, 1), Title: fmt.Sprintf("%d ms without a dispatch", *r.GapMS)}
+		}
 	}
 	step := niceStep(whole)
 	for d := time.Duration(0); d <= whole; d += step {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,17 +44,35 @@ func NewLocal(dir, script string) (*Local, error) {
 // Servers returns the base URLs of the cluster's coordinators, as a client takes
 // them.
 func (l *Local) Servers() (string, error) {
+	return l.setting("STATION_SERVER", "")
+}
+
+// setting reads a variable of the folder's env file.
+func (l *Local) setting(name, remedy string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(l.dir, "env"))
 	if err != nil {
 		return "", fmt.Errorf("cluster folder: %w", err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export STATION_SERVER="); ok && v != "" {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export "+name+"="); ok && v != "" {
 			return v, nil
 		}
 	}
-	return "", fmt.Errorf("cluster folder: %s names no STATION_SERVER", filepath.Join(l.dir, "env"))
+	return "", fmt.Errorf("cluster folder: %s names no %s%s", filepath.Join(l.dir, "env"), name, remedy)
 }
+
+// links returns the Target of the faults that need links.
+func (l *Local) links() (*Links, error) {
+	addr, err := l.setting("STATION_LINKS", fmt.Sprintf("; the fault needs a relay on every link: '%s up --links DIR' in a new folder", l.script))
+	if err != nil {
+		return nil, err
+	}
+	return NewLinks(addr), nil
+}
+
+func (f Fault) onLinks() bool { return f.hitsLink() || f == LeaderIsolate }
+
+var serverName = regexp.MustCompile(`^(etcd|redis|rabbitmq|sentinel)(-[0-9])?$`)
 
 // process is a process as its folder remembers it.
 type process struct {
@@ -64,6 +83,13 @@ type process struct {
 // Inject signals the process that the fault hits. A kill and a stop take effect
 // with the signal; a server that is asked to end, when its process is gone.
 func (l *Local) Inject(ctx context.Context, f Fault, n Names) (Evidence, error) {
+	if f.onLinks() {
+		links, err := l.links()
+		if err != nil {
+			return Evidence{}, err
+		}
+		return links.Inject(ctx, f, n)
+	}
 	name := f.process(n)
 	p, err := l.remembered(name)
 	if err != nil {
@@ -95,6 +121,13 @@ func (l *Local) Inject(ctx context.Context, f Fault, n Names) (Evidence, error) 
 // Heal wakes a stopped process, starts one that is gone, and makes sure that
 // what runs then is another process.
 func (l *Local) Heal(ctx context.Context, f Fault, n Names) error {
+	if f.onLinks() {
+		links, err := l.links()
+		if err != nil {
+			return err
+		}
+		return links.Heal(ctx, f, n)
+	}
 	name := f.process(n)
 	old, err := l.remembered(name)
 	if err != nil {
@@ -150,7 +183,7 @@ func (l *Local) remembered(name string) (process, error) {
 		return process{}, fmt.Errorf("process %q is none of this cluster", name)
 	}
 	path := filepath.Join(l.dir, name, "pid")
-	if name == "etcd" || name == "redis" || name == "rabbitmq" {
+	if serverName.MatchString(name) {
 		path = filepath.Join(l.dir, "servers", name, "pid")
 	}
 	b, err := os.ReadFile(path)

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,20 +13,29 @@ const lateAfter = 50 * time.Millisecond
 
 // Report is the verdict of a drill.
 type Report struct {
-	Fault      Fault   `json:"fault"`
-	Pass       bool    `json:"pass"`
-	Seed       uint64  `json:"seed"`
-	IntervalMS int64   `json:"interval_ms"`
-	LimitMS    int64   `json:"limit_ms"`
-	Recovery   *Spread `json:"recovery,omitempty"` // of the rounds that recovered
-	Leadership *Spread `json:"leadership,omitempty"`
-	Rounds     []Round `json:"rounds"`
+	Fault      Fault    `json:"fault"`
+	Pass       bool     `json:"pass"`
+	Seed       uint64   `json:"seed"`
+	IntervalMS int64    `json:"interval_ms"`
+	LimitMS    int64    `json:"limit_ms"`
+	WithinMS   int64    `json:"within_ms,omitzero"` // that the 99th percentile of the exact measure may last
+	Reasons    []string `json:"reasons,omitempty"`  // against the drill as a whole
+	Recovery   *Spread  `json:"recovery,omitempty"` // of the rounds that recovered
+	Leadership *Spread  `json:"leadership,omitempty"`
+	Dispatch   *Spread  `json:"dispatch,omitempty"`
+	Gap        *Spread  `json:"gap,omitempty"`
+	Rerun      *Spread  `json:"rerun,omitempty"`
+	Rounds     []Round  `json:"rounds"`
 }
 
-// Spread is the middle and the ends of a measure over the rounds.
+// Spread is how a measure lies over the rounds. A percentile is the smallest value
+// that so many of them do not pass.
 type Spread struct {
+	N        int   `json:"n"`
 	MinMS    int64 `json:"min_ms"`
 	MedianMS int64 `json:"median_ms"`
+	P90MS    int64 `json:"p90_ms"`
+	P99MS    int64 `json:"p99_ms"`
 	MaxMS    int64 `json:"max_ms"`
 }
 
@@ -52,6 +62,9 @@ type Round struct {
 	CompletedMS  *int64 `json:"completed_ms,omitempty"`  // to the end of the first cycle that started after the fault and completed
 	VictimMS     *int64 `json:"hit_cycle_ms,omitempty"`  // to the end of the cycle whose node the worker ran
 	RecoveryMS   *int64 `json:"recovery_ms,omitempty"`
+	DispatchMS   *int64 `json:"dispatch_ms,omitempty"` // leader hit: from the fault to the first dispatch of a later epoch
+	GapMS        *int64 `json:"gap_ms,omitempty"`      // leader hit: from the old leader's last dispatch to that one
+	RerunMS      *int64 `json:"rerun_ms,omitempty"`    // worker hit: from the fault until all that it ran has begun again
 
 	Slots     api.Slots        `json:"slots"`
 	Cycles    map[string]int64 `json:"cycles"`      // by status
@@ -64,6 +77,7 @@ type Round struct {
 	Fenced    int64            `json:"fenced_leaderships"` // ended by a refused write
 	Proof     *api.Proof       `json:"verify,omitempty"`
 	Timeline  []Bar            `json:"timeline"`
+	Leaders   []Reign          `json:"leaders"` // by their dispatches
 }
 
 // Bar is a cycle on the timeline.
@@ -89,6 +103,7 @@ func (r *round) report() Round {
 	if !r.at.IsZero() {
 		out.measure(r)
 	}
+	out.exact(r.records, r.at)
 	out.judge(r.cfg.Limit)
 	return out
 }
@@ -142,7 +157,7 @@ func (r *Round) measure(of *round) {
 
 // sum judges the whole drill.
 func (r *Report) sum() {
-	var recovery, leadership []int64
+	var recovery, leadership, dispatch, gap, rerun []int64
 	r.Pass = len(r.Rounds) > 0
 	for i := range r.Rounds {
 		round := &r.Rounds[i]
@@ -150,11 +165,39 @@ func (r *Report) sum() {
 		if round.RecoveryMS != nil {
 			recovery = append(recovery, *round.RecoveryMS)
 		}
-		if round.LeadershipMS != nil {
-			leadership = append(leadership, *round.LeadershipMS)
+		for _, m := range []struct {
+			all *[]int64
+			ms  *int64
+		}{{&leadership, round.LeadershipMS}, {&dispatch, round.DispatchMS}, {&gap, round.GapMS}, {&rerun, round.RerunMS}} {
+			if m.ms != nil {
+				*m.all = append(*m.all, *m.ms)
+			}
 		}
 	}
 	r.Recovery, r.Leadership = spread(recovery), spread(leadership)
+	r.Dispatch, r.Gap, r.Rerun = spread(dispatch), spread(gap), spread(rerun)
+	r.judge()
+}
+
+// judge holds the exact measure of the fault against what is allowed.
+func (r *Report) judge() {
+	if r.WithinMS == 0 {
+		return
+	}
+	what, s := "time to the next dispatch", r.Dispatch
+	switch {
+	case r.Fault == LeaderTransfer:
+		what, s = "time between the dispatches of the old and the new leader", r.Gap
+	case r.Fault.hitsWorker():
+		what, s = "time to the next run", r.Rerun
+	}
+	switch {
+	case s == nil:
+		r.Reasons = append(r.Reasons, fmt.Sprintf("the journal shows no %s", what))
+	case s.P99MS > r.WithinMS:
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%s: 99 of 100 within %d ms; %d ms are allowed", what, s.P99MS, r.WithinMS))
+	}
+	r.Pass = r.Pass && len(r.Reasons) == 0
 }
 
 func spread(ms []int64) *Spread {
@@ -162,5 +205,6 @@ func spread(ms []int64) *Spread {
 		return nil
 	}
 	slices.Sort(ms)
-	return &Spread{MinMS: ms[0], MedianMS: ms[len(ms)/2], MaxMS: ms[len(ms)-1]}
+	part := func(percent int) int64 { return ms[(len(ms)*percent+99)/100-1] }
+	return &Spread{N: len(ms), MinMS: ms[0], MedianMS: part(50), P90MS: part(90), P99MS: part(99), MaxMS: ms[len(ms)-1]}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,12 +36,13 @@ type round struct {
 	proofs  []string
 	fences  map[string]int64 // before the fault, by address
 	slots   api.Slots
+	records []api.JournalRecord // of the canary
 	proof   *api.Proof
 	reasons []string
 }
 
 func newRound(cfg *Config, number int, phase time.Duration) *round {
-	id := "drill-canary-" + uuid.NewString()[:8]
+	id := canaryPrefix + uuid.NewString()[:8]
 	return &round{observer: &observer{cfg: cfg, flow: id, down: map[string]bool{}, cycles: map[int64]*seen{}},
 		out: Round{Number: number, Canary: id}, phase: phase}
 }
@@ -64,6 +66,10 @@ func (r *round) run(ctx context.Context) {
 		return
 	}
 	defer r.remove(ctx, cleanUp)
+	if err := r.cfg.alone(ctx, r.flow); err != nil { // one that began at the same time
+		r.fail("%v", err)
+		return
+	}
 	r.cfg.say("round %d: canary %s every %s", r.out.Number, r.flow, r.cfg.Interval)
 	if !r.until(ctx, "the canary ticks", func() bool { return r.leader.ID != "" && r.completed(r.began) >= 2 }) || !r.choose(ctx) {
 		return
@@ -100,6 +106,13 @@ func (r *round) choose(ctx context.Context) bool {
 		}
 	}
 	r.names.Leader, r.epoch = r.leader.ID, r.leader.Epoch
+	r.names.Server, r.names.Delay = r.cfg.Server, r.cfg.Delay
+	for i, part := range r.cfg.Between {
+		if strings.Contains(part, "{worker}") && r.names.Worker == "" {
+			r.names.Worker, _ = r.running(ctx)
+		}
+		r.names.Between[i] = strings.NewReplacer("{leader}", r.names.Leader, "{worker}", r.names.Worker).Replace(part)
+	}
 	r.out.Leader, r.out.Epoch, r.out.Worker = r.names.Leader, r.epoch, r.names.Worker
 	return true
 }
@@ -137,14 +150,14 @@ func (r *round) strike(ctx context.Context) bool {
 		r.proofs = append(r.proofs, e.Proof)
 	}
 	switch {
-	case f.pauses():
+	case f.lasts():
 		for end := r.at.Add(r.cfg.Pause); time.Now().Before(end) && ctx.Err() == nil; {
 			r.look(ctx)
 			r.prove(ctx)
 			pause(ctx, min(r.cfg.Poll, time.Until(end)))
 		}
 		r.heal(ctx)
-	case f.server() != "":
+	case f.server() != "", f == ServerKill && !strings.Contains(r.cfg.Server, "-"):
 		r.heal(ctx)
 	}
 	recovered := r.until(ctx, "cycles that start after the fault complete again", func() bool {
@@ -191,7 +204,7 @@ func (r *round) prove(ctx context.Context) {
 		case c != nil && c.lost > 0:
 			r.proofs = append(r.proofs, fmt.Sprintf("cycle %d lost the worker of a node", r.victim))
 		}
-	case r.down[f.server()]:
+	case f.server() != "" && r.down[f.server()]:
 		r.proofs = append(r.proofs, f.server()+" was seen down")
 	}
 }
@@ -236,6 +249,7 @@ func (r *round) settle(ctx context.Context) {
 		return err == nil
 	})
 	r.look(ctx)
+	r.readJournal(ctx)
 	if r.cfg.Fences != nil {
 		for address, n := range r.refusals(ctx) {
 			before, known := r.fences[address]

@@ -20,14 +20,19 @@ import (
 const hasty = time.Second
 
 type drillCmd struct {
-	Fault    string        `arg:"" enum:"leader-kill,leader-pause,worker-kill,worker-pause,redis-restart,rabbitmq-restart,etcd-restart" help:"leader-kill, leader-pause, worker-kill, worker-pause, redis-restart, rabbitmq-restart or etcd-restart."`
-	Cluster  string        `placeholder:"DIR" xor:"target" required:"" help:"Folder of a cluster of this machine that scripts/cluster runs."`
-	Inject   string        `placeholder:"CMD" xor:"target" required:"" help:"Command that does the fault; {leader} and {worker} in it stand for ids."`
+	Fault    string        `arg:"" enum:"leader-kill,leader-pause,leader-transfer,leader-isolate,worker-kill,worker-pause,redis-restart,rabbitmq-restart,etcd-restart,server-kill,partition,delay" help:"leader-kill, leader-pause, leader-transfer, leader-isolate, worker-kill, worker-pause, redis-restart, rabbitmq-restart, etcd-restart, server-kill, partition or delay."`
+	Cluster  string        `placeholder:"DIR" xor:"target" help:"Folder of a cluster of this machine that scripts/cluster runs."`
+	Inject   string        `placeholder:"CMD" xor:"target" help:"Command that does the fault; {leader}, {worker}, {server}, {from} and {to} in it stand for names."`
 	Heal     string        `placeholder:"CMD" help:"Command that undoes it, with --inject."`
 	Script   string        `placeholder:"FILE" help:"The scripts/cluster that runs DIR; looked for beside this program and in the current folder when left out."`
 	Repeat   int           `default:"1" help:"How many rounds (default ${default})."`
 	Interval time.Duration `placeholder:"TIME" help:"Period of the canary flow; when left out 100ms, or 500ms for pauses and rabbitmq-restart, after which cycles wait longer."`
-	Pause    time.Duration `default:"15s" help:"How long a paused process stays so (default ${default})."`
+	Links    string        `placeholder:"HOST:PORT" xor:"target" help:"Control port of station-links, for leader-isolate, partition and delay without --cluster."`
+	Kill     string        `placeholder:"NAME" help:"Server that server-kill kills, as etcd-2."`
+	Between  []string      `placeholder:"A,B" help:"Parts between which partition and delay are, as coordinator-1,redis or {leader},rabbitmq."`
+	Delay    time.Duration `default:"200ms" help:"How late packets are, with delay (default ${default})."`
+	Pause    time.Duration `default:"15s" help:"How long a paused process stays so, and links are hit (default ${default})."`
+	Within   time.Duration `help:"Fails when the 99th percentile of the exact measure is longer: to the next dispatch, between the dispatches of a transfer, to the next run of a lost worker's node."`
 	Limit    time.Duration `default:"30s" help:"A recovery that takes longer fails the drill (default ${default})."`
 	After    int           `default:"10" placeholder:"N" help:"Cycles that must complete after recovery (default ${default})."`
 	Seed     uint64        `help:"Decides where between two slots the faults fall; a random one when 0."`
@@ -39,6 +44,9 @@ func (drillCmd) Help() string {
 		"The exit code is 0 when every round passed and 1 when one failed.\n\nExamples:\n\n" +
 		"    stationctl drill leader-kill --cluster .run/cluster --repeat 3 --html drill.html\n" +
 		"    stationctl drill worker-pause --cluster .run/cluster --pause 20s\n" +
+		"    stationctl drill leader-transfer --repeat 20 --within 50ms\n" +
+		"    stationctl drill partition --cluster .run/cluster --between {leader},rabbitmq --pause 5s\n" +
+		"    stationctl drill server-kill --cluster .run/cluster --kill etcd-2\n" +
 		"    stationctl drill leader-kill --inject 'kubectl delete pod {leader} --grace-period 0 --force' -o json"
 }
 
@@ -49,6 +57,16 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 	fault, err := drill.ParseFault(c.Fault)
 	if err != nil {
 		return &usageError{err.Error()}
+	}
+	if fault != drill.LeaderTransfer && c.Cluster == "" && c.Inject == "" && c.Links == "" {
+		return &usageError{"name what is to be hit: --cluster, --inject or --links"}
+	}
+	var between [2]string
+	if fault == drill.Partition || fault == drill.Delay {
+		if len(c.Between) != 2 {
+			return &usageError{"--between names two parts, as coordinator-1,redis"}
+		}
+		between = [2]string(c.Between)
 	}
 	target, servers, err := c.target(a)
 	if err != nil {
@@ -66,6 +84,9 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 		return &usageError{err.Error()}
 	}
 	defer patient.Close()
+	if fault == drill.LeaderTransfer {
+		target = drill.Transfer{By: patient}
+	}
 	scrape := &http.Client{Timeout: hasty, Transport: &http.Transport{DisableKeepAlives: true}}
 	if c.Interval == 0 {
 		c.Interval = fault.Interval()
@@ -75,7 +96,7 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 	}
 	report, runErr := drill.Run(ctx, drill.Config{
 		Flows: quick, Cycles: quick, Fleet: quick, Verifier: patient, Fences: drill.Scrape{HTTP: scrape},
-		Target: target, Fault: fault, Interval: c.Interval, Pause: c.Pause, Repeat: c.Repeat, After: c.After, Limit: c.Limit,
+		Target: target, Fault: fault, Interval: c.Interval, Pause: c.Pause, Server: c.Kill, Between: between, Delay: c.Delay, Within: c.Within, Repeat: c.Repeat, After: c.After, Limit: c.Limit,
 		Deadline: max(c.Limit, c.Pause) + time.Minute, Poll: 20 * time.Millisecond, Seed: c.Seed,
 		Progress: func(text string) { fmt.Fprintln(a.err, clean(text)) },
 	})
@@ -101,7 +122,12 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 
 // target returns what injects the fault, and the servers to ask.
 func (c *drillCmd) target(a *app) (drill.Target, string, error) {
-	if c.Inject != "" {
+	switch {
+	case c.Links != "":
+		return drill.NewLinks(c.Links), a.servers, nil
+	case c.Cluster == "" && c.Inject == "": // a transfer needs none
+		return nil, a.servers, nil
+	case c.Inject != "":
 		t, err := drill.NewCommand(c.Inject, c.Heal)
 		return t, a.servers, err
 	}

@@ -13,11 +13,11 @@ import (
 func (a *app) showDrill(r drill.Report) {
 	rows := make([][]string, len(r.Rounds))
 	for i, x := range r.Rounds {
-		rows[i] = []string{strconv.Itoa(x.Number), a.verdict(x.Pass), whole(x.LeadershipMS), whole(x.StartedMS), whole(x.CompletedMS), whole(x.RecoveryMS),
+		rows[i] = []string{strconv.Itoa(x.Number), a.verdict(x.Pass), whole(x.LeadershipMS), exactly(x), whole(x.StartedMS), whole(x.CompletedMS), whole(x.RecoveryMS),
 			slotsOf(x), fmt.Sprintf("%d, max %dms", x.Late, x.MaxLateMS), fmt.Sprintf("%d, %d lost", x.Repeated, x.Lost),
 			strconv.FormatInt(x.Fenced, 10), journalOf(x)}
 	}
-	a.table([]string{"round", "verdict", "new leader", "started", "completed", "recovered", "slots", "late", "repeated", "fenced", "journal"}, rows)
+	a.table([]string{"round", "verdict", "new leader", "exact", "started", "completed", "recovered", "slots", "late", "repeated", "fenced", "journal"}, rows)
 	fmt.Fprintln(a.out)
 	for _, x := range r.Rounds {
 		for _, p := range x.Proofs {
@@ -33,6 +33,17 @@ func (a *app) showDrill(r drill.Report) {
 	}
 	if s := r.Recovery; s != nil {
 		pairs = append(pairs, "recovery", spread(s)+fmt.Sprintf("; %dms allowed", r.LimitMS))
+	}
+	for _, m := range []struct {
+		what string
+		s    *drill.Spread
+	}{{"next dispatch", r.Dispatch}, {"gap of dispatches", r.Gap}, {"next run", r.Rerun}} {
+		if m.s != nil {
+			pairs = append(pairs, m.what, spread(m.s))
+		}
+	}
+	for _, why := range r.Reasons {
+		pairs = append(pairs, "FAILED", clean(why))
 	}
 	a.fields(append(pairs, "verdict", a.verdict(r.Pass))...)
 }
@@ -55,8 +66,20 @@ func whole(ms *int64) string {
 	return strconv.FormatInt(*ms, 10) + "ms"
 }
 
+// exactly shows what the journal tells to the millisecond.
+func exactly(x drill.Round) string {
+	switch {
+	case x.RerunMS != nil:
+		return "re-run " + whole(x.RerunMS)
+	case x.GapMS != nil && x.DispatchMS != nil:
+		return "dispatch " + whole(x.DispatchMS) + ", gap " + whole(x.GapMS)
+	default:
+		return whole(x.DispatchMS)
+	}
+}
+
 func spread(s *drill.Spread) string {
-	return fmt.Sprintf("%d to %dms, median %dms", s.MinMS, s.MaxMS, s.MedianMS)
+	return fmt.Sprintf("%d to %dms, p50 %dms, p90 %dms, p99 %dms, n=%d", s.MinMS, s.MaxMS, s.MedianMS, s.P90MS, s.P99MS, s.N)
 }
 
 func slotsOf(x drill.Round) string {

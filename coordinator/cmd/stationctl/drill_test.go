@@ -12,6 +12,7 @@ func TestDrillRefusesWrongUse(t *testing.T) {
 	for want, args := range map[string][]string{
 		"leader-kill":         {"drill", "flood", "--inject", "true"},
 		"--cluster":           {"drill", "leader-kill"},
+		"--between names":     {"drill", "partition", "--inject", "true", "--between", "a"},
 		"can't be used":       {"drill", "leader-kill", "--cluster", empty, "--inject", "true"},
 		"--heal goes with":    {"drill", "leader-kill", "--cluster", empty, "--heal", "true"},
 		"no cluster is in it": {"drill", "leader-kill", "--cluster", empty, "--script", file(t, "cluster", "")},

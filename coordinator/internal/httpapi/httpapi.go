@@ -53,6 +53,7 @@ func New(cfg Config) (http.Handler, error) {
 	s.cluster()
 	s.verify()
 	s.once()
+	s.journal()
 	s.original()
 	s.healthRoutes()
 	// The framework describes its own error model; no answer uses it.

@@ -91,6 +91,7 @@ func TestDescriptionListsEveryRoute(t *testing.T) {
 		"GET /api/v1/flows/{flow}/cycles/{cycle}",
 		"GET /api/v1/flows/{flow}/cycles/{cycle}/nodes/{node}",
 		"GET /api/v1/flows/{flow}/metrics",
+		"GET /api/v1/journal",
 		"GET /api/v1/verify",
 		"GET /api/v1/workers",
 		"GET /flows/{flow}/status",

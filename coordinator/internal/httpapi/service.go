@@ -52,6 +52,8 @@ type Cluster interface {
 	Workers(ctx context.Context) ([]api.Worker, error)
 	// Verify checks a part of the journal. That it breaks rules is no error.
 	Verify(ctx context.Context, r VerifyRange) (api.Proof, error)
+	// Journal returns records of the journal, oldest first.
+	Journal(ctx context.Context, r JournalRange) (api.Journal, error)
 	// TransferLeader ends the present leadership and returns it, once it has
 	// ended. Without a standby, without a leader, or if here is set and this
 	// coordinator does not lead, it gives *Conflict and changes nothing.
@@ -79,6 +81,13 @@ type OnceRequest struct {
 type VerifyRange struct {
 	Flow     ids.FlowID // "" = every flow
 	From, To time.Time
+}
+
+// JournalRange bounds Journal.
+type JournalRange struct {
+	Flow  ids.FlowID // "" = every flow
+	After string     // id of a record; "" = from the oldest
+	Limit int
 }
 
 // Service is everything behind the API.

@@ -86,6 +86,12 @@ func (s *Service) Cluster(ctx context.Context) (api.Cluster, error) {
 	return s.OnCluster(ctx)
 }
 
+// Journal notes the call and answers by OnJournal.
+func (s *Service) Journal(ctx context.Context, r httpapi.JournalRange) (api.Journal, error) {
+	s.note("Journal")
+	return s.OnJournal(ctx, r)
+}
+
 // Verify notes the call and answers by OnVerify.
 func (s *Service) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error) {
 	s.note("Verify")

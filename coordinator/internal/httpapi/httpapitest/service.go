@@ -33,6 +33,7 @@ type Service struct {
 	OnMetrics     func(ctx context.Context, flow ids.FlowID) (api.Metrics, error)
 	OnCluster     func(ctx context.Context) (api.Cluster, error)
 	OnWorkers     func(ctx context.Context) ([]api.Worker, error)
+	OnJournal     func(ctx context.Context, r httpapi.JournalRange) (api.Journal, error)
 	OnVerify      func(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error)
 	OnTransfer    func(ctx context.Context, here bool) (api.Transfer, error)
 	OnTakeOnceKey func(ctx context.Context, q httpapi.OnceRequest) (bool, error)
@@ -120,6 +121,9 @@ func New() *Service {
 		OnWorkers: func(context.Context) ([]api.Worker, error) {
 			return []api.Worker{{WorkerID: "w-1", Pool: "default", NodeTypes: []string{"http", "log"}, Concurrency: 4, Busy: 1,
 				Version: "1.0", StartedAt: api.At(Start()), LastBeat: api.At(Start().Add(time.Minute))}}, nil
+		},
+		OnJournal: func(context.Context, httpapi.JournalRange) (api.Journal, error) {
+			return api.Journal{Records: []api.JournalRecord{{ID: "1767225600000-0", At: api.At(Start()), Op: "dispatch", FlowID: "momentum", Cycle: 7, NodeID: "price", Attempt: 1, Epoch: 3}}}, nil
 		},
 		OnVerify: func(context.Context, httpapi.VerifyRange) (api.Proof, error) {
 			return api.Proof{Clean: true, Records: 40, First: "1767323045678-0", Last: "1767323049000-3",
