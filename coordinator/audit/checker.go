@@ -39,6 +39,7 @@ type checker struct {
 	flows  map[ids.FlowID]*flow
 	cycles map[uuid.UUID]*cycle
 	ended  ended
+	gone   map[uuid.UUID]bool      // removed of late
 	plans  map[revision]*plan.Plan // nil = not kept
 	full   *cycle                  // every node is counted: its end has to be the next record
 	moved  map[item]bool           // what records of late name; nil = nobody asks
@@ -96,7 +97,7 @@ const maxPlans = 4096
 
 func newChecker(ctx context.Context, src Source, bounds Range) *checker {
 	c := &checker{ctx: ctx, src: src, bounds: bounds, flows: map[ids.FlowID]*flow{}, cycles: map[uuid.UUID]*cycle{},
-		ended: newEnded(), plans: map[revision]*plan.Plan{}, proof: Proof{Checked: map[string]int64{}}}
+		ended: newEnded(), gone: map[uuid.UUID]bool{}, plans: map[revision]*plan.Plan{}, proof: Proof{Checked: map[string]int64{}}}
 	for _, rule := range Rules() {
 		c.proof.Checked[rule] = 0
 	}

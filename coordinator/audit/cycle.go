@@ -184,6 +184,10 @@ func (c *checker) removed(r ledger.Record) {
 		}
 		delete(c.cycles, r.UUID)
 	}
+	if len(c.gone) >= maxEnded {
+		clear(c.gone)
+	}
+	c.gone[r.UUID] = true
 	c.ended.drop(r.UUID) // the same trigger may start it anew
 }
 

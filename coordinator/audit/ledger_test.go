@@ -80,7 +80,7 @@ func TestWhatTheScriptsLetThroughIsClean(t *testing.T) {
 
 // cluster runs a chain of two nodes n times, with a hand-back, a retry and a
 // loss among them, and a slot of each cycle.
-func cluster(t *testing.T, l *ledger.Ledger, rounds int) {
+func cluster(t testing.TB, l *ledger.Ledger, rounds int) {
 	t.Helper()
 	ctx := t.Context()
 	const epoch = 5

@@ -395,3 +395,46 @@ func onServers(t *testing.T, test func(t *testing.T, open func(t *testing.T) (*l
 		})
 	})
 }
+
+// BenchmarkAudit reads 200,000 records from a real server, and compares the state.
+func BenchmarkAudit(b *testing.B) {
+	address := os.Getenv("STATION_TEST_REDIS_URL")
+	if address == "" {
+		b.Skip("STATION_TEST_REDIS_URL is not set")
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := ledger.Open(b.Context(), ledger.Config{URL: address, Prefix: "audit-" + uuid.NewString(), JournalMax: 1_000_000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	const records = 200_000
+	const rounds = records / 14
+	cluster(b, l, rounds)
+	for n := range int64(rounds - 100) { // as retention does
+		if err := l.DeleteCycle(b.Context(), 5, "f", n+1, []ids.NodeID{"a", "b"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		p, err := audit.Run(b.Context(), gridSource{source{l}}, l, audit.Range{})
+		if err != nil || !p.Clean {
+			b.Fatalf("%v, %+v", err, p.Violations)
+		}
+		b.ReportMetric(float64(p.Records)/p.Took.Seconds(), "records/s")
+		b.ReportMetric(float64(p.Records), "records")
+		b.ReportMetric(float64(p.Nodes), "nodes")
+	}
+	b.StopTimer()
+	keys, err := l.Dump(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := reach(b, u.Host, l.Prefix())
+	for k := range keys {
+		h.do("UNLINK " + strings.TrimPrefix(k, l.Prefix()))
+	}
+}
