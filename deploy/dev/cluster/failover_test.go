@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -40,7 +41,7 @@ type times []time.Duration
 
 func (d times) at(share float64) time.Duration {
 	s := slices.Sorted(slices.Values(d))
-	return s[min(int(share*float64(len(s))), len(s)-1)]
+	return s[max(int(math.Ceil(share*float64(len(s))))-1, 0)] // so many of a hundred are not above it
 }
 
 func (d times) String() string {
