@@ -316,7 +316,7 @@ func TestWhatIsPlantedByHandIsFound(t *testing.T) {
 // Whatever record is taken out of the journal, a real server tells.
 func TestARecordTakenOutIsMissed(t *testing.T) {
 	onServers(t, func(t *testing.T, open func(t *testing.T) (*ledger.Ledger, string)) {
-		l, address := open(t)
+		l, _ := open(t)
 		if l.Server().Embedded {
 			t.Skip("the embedded server does not tell; see TestTheJournalOfALedgerMayNotBeTouched")
 		}
@@ -326,7 +326,7 @@ func TestARecordTakenOutIsMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, r := range all {
-			l, address = open(t)
+			l, address := open(t)
 			scene(t, l)
 			now, err := l.Journal(t.Context(), "", 10_000)
 			if err != nil {
