@@ -36,6 +36,7 @@ func crashPoints(ctx context.Context, t *Trial) error {
 					return fmt.Errorf("%s: %w", point, err)
 				}
 				hit = hit || ok
+				t.Sayf("%s: reached %v", point, ok)
 			}
 			if hit {
 				reached++
