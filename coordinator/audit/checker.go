@@ -33,7 +33,8 @@ type checker struct {
 	after  string // the last record that was read
 	last   time.Time
 	epoch  ids.Epoch
-	usurps ledger.Record // the first of the highest epoch, while that has not taken over
+	usurps ledger.Record   // the first of the highest epoch, while that has not taken over
+	untold []ledger.Record // the first of epochs that never took over
 	clock  clock
 	now    int64 // the ledger's time at the end, ms
 	flows  map[ids.FlowID]*flow
@@ -111,6 +112,9 @@ func (c *checker) finish() Proof {
 	c.clock.learn(c, 0)
 	if c.usurps.ID != "" && c.last.Sub(c.usurps.At) > settled { // else its takeover may yet come
 		c.usurped()
+	}
+	for _, r := range c.untold {
+		c.breaks(Epochs, r, "%s carries epoch %d, which never took over", r.Op, r.Epoch)
 	}
 	if c.now == 0 && !c.last.IsZero() {
 		c.now = c.last.UnixMilli()
@@ -208,6 +212,8 @@ func (c *checker) record(r ledger.Record) error {
 		c.late(r)
 	case "clock_set":
 		c.clock.set(c, r)
+	case "recovery":
+		c.recovered(r)
 	case "repair":
 		c.proof.Repairs++
 		if kind, _, _ := strings.Cut(r.Detail, ": "); r.UUID == uuid.Nil || kind == "stray" || c.ended.has(r.UUID) {
@@ -220,67 +226,6 @@ func (c *checker) record(r ledger.Record) error {
 		}
 	}
 	return nil // what a newer version adds is not judged
-}
-
-// epochs checks that no leader's write comes after one of a later leader.
-func (c *checker) epochs(r ledger.Record) {
-	if r.Epoch == 0 {
-		if leaderOnly(r) {
-			c.proof.Checked[Epochs]++
-			c.breaks(Epochs, r, "%s is the leader's alone and carries no epoch", r.Op)
-		}
-		return
-	}
-	c.proof.Checked[Epochs]++
-	if r.Op == "fenced" {
-		c.fenced(r)
-		return
-	}
-	switch {
-	case r.Epoch < c.epoch:
-		c.breaks(Epochs, r, "%s carries epoch %d after epoch %d was seen", r.Op, r.Epoch, c.epoch)
-		return
-	case r.Op == "takeover":
-		if r.Epoch > c.epoch {
-			c.usurped()
-		}
-		c.usurps = ledger.Record{} // Redis may have lost the first one
-	case r.Epoch > c.epoch && c.epoch != 0:
-		c.usurped()
-		c.usurps = r
-	}
-	c.epoch = r.Epoch
-}
-
-// usurped reports a leader that wrote and never took over.
-func (c *checker) usurped() {
-	if r := c.usurps; r.ID != "" {
-		c.breaks(Epochs, r, "%s carries epoch %d, which never took over", r.Op, r.Epoch)
-		c.usurps = ledger.Record{}
-	}
-}
-
-// fenced follows a refusal by epoch: "higher verb". From it on the higher one is
-// what the ledger knows.
-func (c *checker) fenced(r ledger.Record) {
-	text, _, _ := strings.Cut(r.Detail, " ")
-	n, err := strconv.ParseInt(text, 10, 64)
-	higher := ids.Epoch(n)
-	switch {
-	case err != nil:
-		c.breaks(Epochs, r, "detail %q can't be read: want the higher epoch, the verb", r.Detail)
-	case higher <= r.Epoch:
-		c.breaks(Epochs, r, "epoch %d is refused by epoch %d, which is no higher", r.Epoch, higher)
-	case higher < c.epoch:
-		c.breaks(Epochs, r, "epoch %d is refused by epoch %d after epoch %d was seen", r.Epoch, higher, c.epoch)
-	case higher > c.epoch && c.epoch != 0:
-		c.usurped()
-		c.usurps = r
-		c.usurps.Epoch = higher
-		fallthrough
-	default:
-		c.epoch = higher
-	}
 }
 
 // leaderOnly names the records that no one but a leader may cause.

@@ -75,7 +75,9 @@
 // (it is granted "again" and exempt from what was stopped meanwhile, since it was
 // granted before), and a refused heartbeat of a claim that the journal does not
 // have. The first are counted as restored; the second is held against
-// at-most-once nodes alone, as a claim that may have started them.
+// at-most-once nodes alone, as a claim that may have started them. A third is an epoch
+// whose takeover was lost, and that another followed before it could take over again:
+// it is excused when the journal says that Redis was restarted.
 //
 // Three records may come when the node, or the cycle, has ended: the broker's
 // confirmation of an offer, a heartbeat's refusal, and the removal of the cycle.

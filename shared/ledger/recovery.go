@@ -17,6 +17,9 @@ type Recovery struct {
 	What string    // what happened, and what was done
 }
 
+// RedisRestarted is how the note of a recovery from a restart of Redis begins.
+const RedisRestarted = "redis was restarted"
+
 // NoteRecovery journals a recovery and keeps it among the latest. kind, when
 // given, is the kind of repair that was made, count times.
 func (l *Ledger) NoteRecovery(ctx context.Context, happened, done, kind string, count int) error {

@@ -71,7 +71,7 @@ func (r *reign) heed(ctx context.Context) error {
 
 func (r *reign) redisRestarted(ctx context.Context) error {
 	r.log.Warn("redis was restarted; taking over again, auditing every running cycle")
-	r.repairs.begin("redis was restarted")
+	r.repairs.begin(ledger.RedisRestarted)
 	r.leases.Grace()
 	if _, err := r.Ledger.Takeover(ctx, r.epoch); err != nil {
 		return err
