@@ -77,6 +77,27 @@ var clocks = []testCase{
 		k.ok(err)
 		k.near(at, now.Add(by))
 	}},
+	{"a leader's word stands for the correction it saw, and no other", func(k *kit) {
+		confirm := func(seen time.Duration, want bool) {
+			k.Helper()
+			done, err := k.ConfirmClock(k.ctx, epoch, seen)
+			k.ok(err)
+			k.equal(done, want)
+		}
+		confirm(0, true)
+		k.set(0, time.Hour, true)
+		k.unchanged(func() {
+			confirm(0, false)
+			_, err := k.ConfirmClock(k.ctx, epoch-1, time.Hour)
+			k.fenced(err)
+		})
+		confirm(time.Hour, true)
+		c, err := k.ReadClock(k.ctx)
+		k.ok(err)
+		now, err := k.Now(k.ctx)
+		k.ok(err)
+		k.near(now, c.Now())
+	}},
 	{"a worker lives by the corrected clock", func(k *kit) {
 		k.ok(k.BeatWorker(k.ctx, ledger.Worker{ID: worker, Pool: "p"}, time.Minute))
 		live := func(want int) {

@@ -29,11 +29,12 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 		"skip_slots": func(x ids.Epoch) error {
 			return k.SkipSlots(k.ctx, x, flow, p.UID, time.Time{}, time.UnixMilli(5000), time.UnixMilli(6000), 2, "downtime")
 		},
-		"purge_flow":   func(x ids.Epoch) error { _, err := k.PurgeFlow(k.ctx, x, flow, ""); return err },
-		"dispatched":   func(x ids.Epoch) error { return k.Dispatched(k.ctx, x, []ledger.Entry{e}) },
-		"drop_entries": func(x ids.Epoch) error { return k.Drop(k.ctx, x, e.ID) },
-		"set_clock":    func(x ids.Epoch) error { _, err := k.SetClock(k.ctx, x, 0, time.Hour); return err },
-		"check_epoch":  func(x ids.Epoch) error { return k.CheckEpoch(k.ctx, x, 3) },
+		"purge_flow":    func(x ids.Epoch) error { _, err := k.PurgeFlow(k.ctx, x, flow, ""); return err },
+		"dispatched":    func(x ids.Epoch) error { return k.Dispatched(k.ctx, x, []ledger.Entry{e}) },
+		"drop_entries":  func(x ids.Epoch) error { return k.Drop(k.ctx, x, e.ID) },
+		"set_clock":     func(x ids.Epoch) error { _, err := k.SetClock(k.ctx, x, 0, time.Hour); return err },
+		"confirm_clock": func(x ids.Epoch) error { _, err := k.ConfirmClock(k.ctx, x, 0); return err },
+		"check_epoch":   func(x ids.Epoch) error { return k.CheckEpoch(k.ctx, x, 3) },
 		"decide": func(x ids.Epoch) error {
 			return k.Decide(k.ctx, x, e, p.Node("b"), ledger.Verdict{Run: true, Reason: "x", Live: 1})
 		},

@@ -182,4 +182,5 @@ type clockVerbs interface {
 	Now(ctx context.Context) (time.Time, error)
 	ReadClock(ctx context.Context) (ledger.Clock, error)
 	SetClock(ctx context.Context, epoch ids.Epoch, seen, add time.Duration) (bool, error)
+	ConfirmClock(ctx context.Context, epoch ids.Epoch, seen time.Duration) (bool, error)
 }

@@ -83,8 +83,7 @@ func (l *Ledger) Rewind(n int) {
 // begin locks the ledger for one call and reads the clock.
 func (l *Ledger) begin() func() {
 	l.mu.Lock()
-	l.raw = l.clock().UnixMilli()
-	l.now = l.raw + l.correction()
+	l.raw, l.now = l.read()
 	l.mark()
 	return l.mu.Unlock
 }
