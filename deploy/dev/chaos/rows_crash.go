@@ -72,7 +72,7 @@ func (t *Trial) crashAt(ctx context.Context, c *rig.Cluster, point string, worke
 	if err := p.Kill(); err != nil {
 		return false, err
 	}
-	p.Env = append(slices.Clone(env), fmt.Sprintf("STATION_FAILPOINT=%s:%d", point, 1+t.Rand.IntN(3)))
+	p.Env = append(slices.Clone(env), "STATION_FAILPOINT="+point)
 	if err := p.Start(); err != nil {
 		return false, err
 	}
@@ -106,7 +106,7 @@ func (t *Trial) crashAt(ctx context.Context, c *rig.Cluster, point string, worke
 // makeLeader hands the leadership on until p has it. It may end on the way, so no
 // error is one.
 func (t *Trial) makeLeader(ctx context.Context, c *rig.Cluster, p *procs.Process) {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	for p.Running() && time.Now().Before(deadline) {
 		s, err := c.API.Cluster(ctx)
 		if err == nil && s.Leader != nil && s.Leader.ID == p.Name {
