@@ -61,6 +61,9 @@
 // without anyone knowing: such a restore raises an alarm by its epochs anyway, and
 // what ran at that time has to be looked at by a person. If etcd and Redis lose
 // their data together, a node may start twice.
+// So it may when two rare things meet: a worker that lives is taken for dead before
+// it has made its key, makes it late, and etcd loses that key before the node's next
+// claim makes its own. The model of package ledger finds both.
 //
 // # How long a key is kept
 //

@@ -16,7 +16,8 @@
  *   redis:       an answer is lost, so that the client repeats the script;
  *                a live worker's lease is taken for over; TORN: a script stops
  *                between two of its writes; ROLLBACK: it falls back to any earlier state
- *   etcd:        an answer is lost (ONCE); with ETCDLOSS all of it is
+ *   etcd:        an answer is lost (ONCE); with ETCDLOSS all of it is; with KEYS_TOO the
+ *                once-keys are lost together with Redis's last writes
  * CANCEL adds one cancel by a user, at any moment and free of charge.
  */
 #ifndef F
@@ -83,6 +84,7 @@ byte lead = 2;          /* who holds the key in etcd; 2 = nobody */
 byte rev, base;         /* revision of that key; what is added to it */
 byte once;              /* the once-key: 0, the token that made it, or GONE */
 #define GONE 15
+bit old;                /* the claim of the at-most-once node is older than this etcd: a missing key proves nothing */
 byte maxep;             /* ghost: highest epoch that Redis ever took */
 byte execs;             /* ghost: starts of the at-most-once node */
 bit asked;              /* the user cancelled */
@@ -278,11 +280,12 @@ inline expire(xn,xa,xt,started) {
 #ifdef ONCE
        :: !torn && TAKES && ISAMO(xn) && started -> finish(xn,UNKNOWN); give_up(); close()
        :: !torn && TAKES && !(ISAMO(xn) && started) && xa<MAXA -> make_ready(xn,xa+1)
+       :: !torn && TAKES && !(ISAMO(xn) && started) && xa>=MAXA -> finish(xn,FAILED); give_up(); close()
 #else
        :: !torn && TAKES && ISAMO(xn) -> finish(xn,UNKNOWN); give_up(); close()
        :: !torn && TAKES && !ISAMO(xn) && xa<MAXA -> make_ready(xn,xa+1)
-#endif
        :: !torn && TAKES && !ISAMO(xn) && xa>=MAXA -> finish(xn,FAILED); give_up(); close()
+#endif
        :: torn
        fi
   :: R.st[xn]!=RUN -> R.ls[xn]=0
@@ -359,6 +362,7 @@ inline claim(ww) {
        assert(S9_no_claim_in_an_ending_cycle || TAKES);
        WRITE(R.st[N_]=RUN; R.tok[N_]=wt[ww]);
        WRITE(R.ls[N_]=1);
+       if :: ISAMO(N_) -> old=0 :: else fi;
        ok=1
   :: else
   fi
@@ -549,7 +553,7 @@ end:
        if :: HELD(kn) && R.st[kn]==RUN -> f-- :: else fi;
        ka=R.att[kn]; kt[me]=R.tok[kn]; kp=K_EXPIRE;
 #ifdef ONCE
-       kx=(ISAMO(kn) && once!=0)                        /* the key is read before the script runs */
+       kx=(ISAMO(kn) && (once!=0 || old))               /* key and era are read before the script runs */
 #endif
      }
 #ifndef NO_LOST_CHECK
@@ -686,14 +690,18 @@ proctype Disaster() {           /* at most once */
 end:
   do
   :: atomic { !saved && !rolled && f>0 && !ENDED -> COPY(S,R); saved=1 }
-  :: atomic { HARM(saved) -> COPY(R,S); COPY(S,Z); saved=0; rolled=1 }
+  :: atomic { HARM(saved) -> COPY(R,S); COPY(S,Z); saved=0; rolled=1;
+#ifdef KEYS_TOO         /* beyond what is promised: etcd falls back with it */
+       once=0
+#endif
+     }
   od
 }
 #endif
 #ifdef ETCDLOSS
 proctype Rebuilt() {            /* etcd comes back empty */
 end:
-  do :: atomic { HARM(rev>0) -> lead=2; rev=0; base=0; once=0 } od
+  do :: atomic { HARM(rev>0) -> lead=2; rev=0; base=0; once=0; old=(R.st[1]==RUN) } od
 }
 #endif
 #ifdef CANCEL
