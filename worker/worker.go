@@ -46,6 +46,9 @@ type Config struct {
 	Lease       time.Duration // of a claim; 10 s
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min
 	Grace       time.Duration // for running nodes at shutdown; 30 s, negative = none
+	// Killed, when it is closed, ends what runs at once: nothing is finished, reported or
+	// handed back. It is for a cluster in one process, where a worker's death is played.
+	Killed <-chan struct{}
 	// Coordinators are the base URLs of those to ask for once-keys; empty: those that
 	// announce themselves in the ledger.
 	Coordinators []string
@@ -159,7 +162,7 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 		defer stop()
 		return intake.Run(ctx, intake.Config{
 			Ledger: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
-			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Log: log, Ran: m.ran,
+			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran,
 			Settler: &settle.Settler{Ledger: l, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0), Abandoned: m.abandon},
 		})

@@ -22,6 +22,7 @@ const hasty = time.Second
 type drillCmd struct {
 	Fault    string        `arg:"" enum:"leader-kill,leader-pause,leader-transfer,leader-isolate,worker-kill,worker-pause,redis-restart,rabbitmq-restart,etcd-restart,server-kill,partition,delay" help:"leader-kill, leader-pause, leader-transfer, leader-isolate, worker-kill, worker-pause, redis-restart, rabbitmq-restart, etcd-restart, server-kill, partition or delay."`
 	Cluster  string        `placeholder:"DIR" xor:"target" help:"Folder of a cluster of this machine that scripts/cluster runs."`
+	Dev      string        `placeholder:"URL" xor:"target" help:"The port for faults of a station-dev, as http://127.0.0.1:7009: kills of leaders and workers of one process."`
 	Inject   string        `placeholder:"CMD" xor:"target" help:"Command that does the fault; {leader}, {worker}, {server}, {from} and {to} in it stand for names."`
 	Heal     string        `placeholder:"CMD" help:"Command that undoes it, with --inject."`
 	Script   string        `placeholder:"FILE" help:"The scripts/cluster that runs DIR; looked for beside this program and in the current folder when left out."`
@@ -43,6 +44,7 @@ func (drillCmd) Help() string {
 	return "Registers a canary flow, injects one fault, measures what it cost and checks the journal. Fails when the fault can't be proven. " +
 		"The exit code is 0 when every round passed and 1 when one failed.\n\nExamples:\n\n" +
 		"    stationctl drill leader-kill --cluster .run/cluster --repeat 3 --html drill.html\n" +
+		"    stationctl drill leader-kill --dev http://127.0.0.1:7009\n" +
 		"    stationctl drill worker-pause --cluster .run/cluster --pause 20s\n" +
 		"    stationctl drill leader-transfer --repeat 20 --within 50ms\n" +
 		"    stationctl drill partition --cluster .run/cluster --between {leader},rabbitmq --pause 5s\n" +
@@ -58,8 +60,8 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return &usageError{err.Error()}
 	}
-	if fault != drill.LeaderTransfer && c.Cluster == "" && c.Inject == "" && c.Links == "" {
-		return &usageError{"name what is to be hit: --cluster, --inject or --links"}
+	if fault != drill.LeaderTransfer && c.Cluster == "" && c.Dev == "" && c.Inject == "" && c.Links == "" {
+		return &usageError{"name what is to be hit: --cluster, --dev, --inject or --links"}
 	}
 	var between [2]string
 	if fault == drill.Partition || fault == drill.Delay {
@@ -68,7 +70,7 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 		}
 		between = [2]string(c.Between)
 	}
-	target, servers, err := c.target(a)
+	target, servers, err := c.target(ctx, a, fault)
 	if err != nil {
 		return &usageError{err.Error()}
 	}
@@ -121,8 +123,15 @@ func (c *drillCmd) Run(ctx context.Context, a *app) error {
 }
 
 // target returns what injects the fault, and the servers to ask.
-func (c *drillCmd) target(a *app) (drill.Target, string, error) {
+func (c *drillCmd) target(ctx context.Context, a *app, fault drill.Fault) (drill.Target, string, error) {
 	switch {
+	case c.Dev != "":
+		t := drill.NewDev(c.Dev)
+		if err := t.Takes(fault); err != nil {
+			return nil, "", err
+		}
+		servers, err := t.Servers(ctx)
+		return t, servers, err
 	case c.Links != "":
 		return drill.NewLinks(c.Links), a.servers, nil
 	case c.Cluster == "" && c.Inject == "": // a transfer needs none

@@ -13,6 +13,8 @@ func TestDrillRefusesWrongUse(t *testing.T) {
 		"leader-kill":         {"drill", "flood", "--inject", "true"},
 		"--cluster":           {"drill", "leader-kill"},
 		"--between names":     {"drill", "partition", "--inject", "true", "--between", "a"},
+		"scripts/cluster up":  {"drill", "worker-pause", "--dev", "127.0.0.1:1"},
+		"--faults HOST:PORT":  {"drill", "leader-kill", "--dev", "127.0.0.1:1"},
 		"can't be used":       {"drill", "leader-kill", "--cluster", empty, "--inject", "true"},
 		"--heal goes with":    {"drill", "leader-kill", "--cluster", empty, "--heal", "true"},
 		"no cluster is in it": {"drill", "leader-kill", "--cluster", empty, "--script", file(t, "cluster", "")},

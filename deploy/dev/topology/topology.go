@@ -38,6 +38,9 @@ type Config struct {
 	LeaseTTL time.Duration // of the leadership; the coordinator's default when 0
 	Grace    time.Duration // for running nodes at the end; the worker's default when 0
 
+	// Faults, when set, is where parts are killed, stopped and started over HTTP;
+	// see ListenFaults.
+	Faults net.Listener
 	// Ended, when set, hears of each cycle that ends, at least once. It must not
 	// block.
 	Ended func(c ledger.CycleState)
@@ -100,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (_ *Topology, err error) {
 		}
 	}()
 	for i := range cfg.Workers {
-		if err := t.add(ctx, fmt.Sprintf("worker-%d", i+1), "127.0.0.1:0", t.runWorker); err != nil {
+		if err := t.add(ctx, Worker, i+1, "127.0.0.1:0", t.runWorker); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +112,7 @@ func Open(ctx context.Context, cfg Config) (_ *Topology, err error) {
 		if i == 0 {
 			addr = cfg.HTTPAddr
 		}
-		if err := t.add(ctx, fmt.Sprintf("coordinator-%d", i+1), addr, t.runCoordinator); err != nil {
+		if err := t.add(ctx, Coordinator, i+1, addr, t.runCoordinator); err != nil {
 			return nil, err
 		}
 	}
@@ -128,9 +131,13 @@ func Open(ctx context.Context, cfg Config) (_ *Topology, err error) {
 func (t *Topology) close() error {
 	var faults []error
 	for _, m := range t.members {
-		m.ask()
-		if err := m.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			faults = append(faults, fmt.Errorf("close the port of %s: %w", m.id, err))
+		l := m.latest()
+		l.ask()
+		l.shut()
+	}
+	if t.cfg.Faults != nil {
+		if err := t.cfg.Faults.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, fmt.Errorf("close the port for faults: %w", err))
 		}
 	}
 	t.broker.Close()
@@ -160,7 +167,11 @@ func (t *Topology) Run(ctx context.Context) (err error) {
 		}
 	}
 	servers := []process.Service{{Name: "etcd", Run: t.watchEtcd}, {Name: "expiry", Run: t.age}}
-	return process.NewGroup(t.cfg.Log, servers, workers, coordinators).Run(ctx)
+	stages := [][]process.Service{servers, workers, coordinators}
+	if t.cfg.Faults != nil {
+		stages = append(stages, []process.Service{{Name: "faults", Run: func(ctx context.Context) error { return process.Serve(ctx, t.cfg.Faults, t.control()) }}})
+	}
+	return process.NewGroup(t.cfg.Log, stages...).Run(ctx)
 }
 
 // age lets keys of the embedded Redis expire as time passes. Its own way of doing
@@ -186,7 +197,7 @@ func (t *Topology) age(ctx context.Context) error {
 func (t *Topology) APIs() []string {
 	var out []string
 	for _, m := range t.members[t.cfg.Workers:] {
-		out = append(out, "http://"+m.listener.Addr().String())
+		out = append(out, "http://"+m.address)
 	}
 	return out
 }
@@ -220,24 +231,54 @@ func (t *Topology) Await(ctx context.Context, c *client.Client) error {
 // Stop ends one part, "coordinator-1" or "worker-2", in the orderly way, and
 // returns when it has ended, or when ctx ends. The others go on.
 func (t *Topology) Stop(ctx context.Context, id string) error {
+	m, err := t.member(id)
+	if err != nil {
+		return err
+	}
+	return m.stop(ctx)
+}
+
+// Kill ends one part as the death of its process would: nothing is handed back,
+// nothing is said. It returns when the part has lost every connection.
+func (t *Topology) Kill(id string) error {
+	m, err := t.member(id)
+	if err != nil {
+		return err
+	}
+	return m.kill()
+}
+
+// Start brings a part back that was stopped or killed, under the same id and at
+// the same address. It returns when the part begins.
+func (t *Topology) Start(ctx context.Context, id string) error {
+	m, err := t.member(id)
+	if err != nil {
+		return err
+	}
+	return m.start(ctx)
+}
+
+// Members tells of every part, the workers first.
+func (t *Topology) Members() []Member {
+	out := make([]Member, len(t.members))
+	for i, m := range t.members {
+		out[i] = m.tell()
+	}
+	return out
+}
+
+func (t *Topology) member(id string) (*member, error) {
 	i := slices.IndexFunc(t.members, func(m *member) bool { return m.id == id })
 	if i < 0 {
-		return fmt.Errorf("no part is called %q", id)
+		return nil, &UnknownError{id}
 	}
-	m := t.members[i]
-	m.ask()
-	select {
-	case <-m.ended:
-		return m.err
-	case <-ctx.Done():
-		return fmt.Errorf("stop %s: %w", id, ctx.Err())
-	}
+	return t.members[i], nil
 }
 
 func (t *Topology) running(from, to int) int {
 	n := 0
 	for _, m := range t.members[from:to] {
-		if !m.stopped() {
+		if m.tell().State == Running {
 			n++
 		}
 	}

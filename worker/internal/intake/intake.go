@@ -30,6 +30,9 @@
 // as cause. The third ends reporting: what could not be reported by then is left
 // to the lease, and its message to another worker. A node that may be started
 // only once is never handed back after its start: the leader ends it as unknown.
+//
+// A cluster in one process can play a worker's death: then all three end together,
+// the third first, and nothing is finished, reported or handed back.
 package intake
 
 import (
@@ -85,6 +88,9 @@ const declineDelay = 250 * time.Millisecond
 // grace is over.
 var ErrDraining = errors.New("worker is shutting down")
 
+// ErrKilled is the cause for which everything ends when the worker's death is played.
+var ErrKilled = errors.New("worker was killed")
+
 // Config of an Intake.
 type Config struct {
 	Ledger   Ledger
@@ -98,8 +104,9 @@ type Config struct {
 	Worker   ids.WorkerID
 	Slots    int
 	Lease    time.Duration
-	EarlyAck time.Duration // time of work after which a message is acked
-	Grace    time.Duration // time that attempts get to finish after a stop
+	EarlyAck time.Duration   // time of work after which a message is acked
+	Grace    time.Duration   // time that attempts get to finish after a stop
+	Killed   <-chan struct{} // closed when all is to end at once, unreported; nil = never
 	Log      hclog.Logger
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
 }
@@ -118,6 +125,19 @@ func Run(ctx context.Context, cfg Config) error {
 	defer end(nil)
 	reports, hush := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer hush(nil)
+	over := make(chan struct{})
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer close(over)
+	watch.Go(func() {
+		select {
+		case <-cfg.Killed:
+			hush(ErrKilled) // first: an attempt that ends now reports nothing
+			end(ErrKilled)
+			stop(ErrKilled)
+		case <-over:
+		}
+	})
 	var slots sync.WaitGroup
 	var declined sync.Map
 	for range cfg.Slots {

@@ -29,7 +29,8 @@ type settings struct {
 	Concurrency  int    `help:"Nodes that each worker runs at once." default:"16"`
 	AllowExec    bool   `help:"Carry the exec node type, which runs programs on this machine."`
 
-	AllowPrivateHTTP bool `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
+	Faults           string `help:"Serve faults here: coordinators and workers are killed, stopped and started by POST /faults, as stationctl drill --dev does. A loopback address; off when empty." placeholder:"HOST:PORT"`
+	AllowPrivateHTTP bool   `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
 
 	LogLevel  string           `help:"Least level that is logged: ${enum}." enum:"trace,debug,info,warn,error" default:"error"`
 	LogFormat string           `help:"Form of log lines: ${enum}." enum:"text,json" default:"text"`
@@ -61,6 +62,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flows, err := s.prepare(&cfg)
 	if err != nil {
 		return fail(err)
+	}
+	if s.Faults != "" {
+		if cfg.Faults, err = topology.ListenFaults(ctx, s.Faults); err != nil {
+			return fail(&process.UsageError{Err: err})
+		}
+		defer func() { _ = cfg.Faults.Close() }() // once more, unless the cluster was not opened
 	}
 	if err := serve(ctx, cfg, flows, stdout); err != nil {
 		return fail(err)

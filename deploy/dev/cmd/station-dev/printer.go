@@ -65,6 +65,9 @@ func (p *printer) begin(ctx context.Context, t *topology.Topology, cfg topology.
 	p.printf("  data    %s", p.dataDir)
 	p.printf("  orders  %s", p.orders.pattern)
 	p.printf("  flows   %s", strings.Join(names, ", "))
+	if cfg.Faults != nil {
+		p.printf("  faults  http://%s/faults; bin/stationctl drill leader-kill --dev http://%[1]s", cfg.Faults.Addr())
+	}
 	p.printf("  try     export STATION_SERVER=%s; bin/stationctl flow list", strings.Join(t.APIs(), ","))
 	kept := "Nothing of the embedded servers survives this process"
 	if cfg.EtcdDir != "" {
