@@ -20,7 +20,8 @@ type life struct {
 	log      hclog.Logger
 	asked    context.Context //nolint:containedctx // ends with the first call of ask
 	ask      context.CancelFunc
-	killed   chan struct{} // closed by kill
+	dying    chan struct{} // closed when kill begins: nothing is said or published any more
+	killed   chan struct{} // closed by kill when no server can be reached any more
 	ended    chan struct{} // closed when the work has returned
 	err      error         // of the work; read it after ended
 
@@ -39,7 +40,7 @@ func (m *member) begin(ctx context.Context, number int) (*life, error) {
 		}
 		return newPort(ln), nil
 	}
-	l := &life{number: number, began: time.Now(), killed: make(chan struct{}), ended: make(chan struct{})}
+	l := &life{number: number, began: time.Now(), dying: make(chan struct{}), killed: make(chan struct{}), ended: make(chan struct{})}
 	var err error
 	if l.http, err = listen(m.address); err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func (m *member) begin(ctx context.Context, number int) (*life, error) {
 			return nil, errors.Join(err, l.http.Close())
 		}
 	}
-	l.log = muted{m.log, l.killed}
+	l.log = muted{m.log, l.dying}
 	l.asked, l.ask = context.WithCancel(context.WithoutCancel(ctx))
 	return l, nil
 }
@@ -86,6 +87,7 @@ func (l *life) kill() {
 	links := l.links
 	l.dead = true
 	l.mu.Unlock()
+	close(l.dying)
 	for _, end := range links {
 		end()
 	}

@@ -37,7 +37,9 @@ func start(t *testing.T, cfg topology.Config) *cluster {
 		cfg.DataDir = t.TempDir()
 	}
 	cfg.Ended = c.hear
-	cfg.LeaseTTL = time.Second
+	if cfg.LeaseTTL == 0 {
+		cfg.LeaseTTL = time.Second
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	c.ctx = ctx
 	top, err := topology.Open(ctx, cfg)

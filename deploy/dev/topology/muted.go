@@ -10,12 +10,12 @@ import (
 // muted is the log of a life: the dead say nothing.
 type muted struct {
 	hclog.Logger
-	killed <-chan struct{}
+	dying <-chan struct{}
 }
 
 func (m muted) alive() bool {
 	select {
-	case <-m.killed:
+	case <-m.dying:
 		return false
 	default:
 		return true
@@ -45,14 +45,14 @@ func (m muted) Warn(msg string, args ...any) { m.Log(hclog.Warn, msg, args...) }
 func (m muted) Error(msg string, args ...any) { m.Log(hclog.Error, msg, args...) }
 
 // With returns a log with more pairs.
-func (m muted) With(args ...any) hclog.Logger { return muted{m.Logger.With(args...), m.killed} }
+func (m muted) With(args ...any) hclog.Logger { return muted{m.Logger.With(args...), m.dying} }
 
 // Named returns a log with a longer name.
-func (m muted) Named(name string) hclog.Logger { return muted{m.Logger.Named(name), m.killed} }
+func (m muted) Named(name string) hclog.Logger { return muted{m.Logger.Named(name), m.dying} }
 
 // ResetNamed returns a log of that name.
 func (m muted) ResetNamed(name string) hclog.Logger {
-	return muted{m.Logger.ResetNamed(name), m.killed}
+	return muted{m.Logger.ResetNamed(name), m.dying}
 }
 
 // StandardLogger returns a log of the standard library.

@@ -43,7 +43,7 @@ func (t *Topology) runCoordinator(ctx context.Context, id string, l *life) (err 
 	}
 	defer func() { err = errors.Join(err, endLedger()) }()
 	return coordinator.Run(ctx, coordinator.Config{ID: id, Prefix: prefix, LeaseTTL: t.cfg.LeaseTTL, HTTP: l.http, Presence: l.presence, Log: l.log, Ended: t.cfg.Ended},
-		etcd, led, coordinator.NewQueue(mortal{t.broker.Publisher(), l.killed}, t.broker.Admin()))
+		etcd, led, coordinator.NewQueue(mortal{t.broker.Publisher(), l.dying}, t.broker.Admin()))
 }
 
 // ledger connects a life to the ledger; end may be called again.
@@ -57,16 +57,16 @@ func (t *Topology) ledger(ctx context.Context, id string, l *life, connections i
 	return led, end, nil
 }
 
-// mortal is a publisher whose messages reach nobody once its life was killed.
+// mortal is a publisher whose messages reach nobody once its life is being killed.
 type mortal struct {
 	*inproc.Publisher
-	killed <-chan struct{}
+	dying <-chan struct{}
 }
 
 // Publish puts body into queue.
 func (p mortal) Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error) {
 	select {
-	case <-p.killed:
+	case <-p.dying:
 		return nil, taskqueue.ErrDisconnected
 	default:
 		return p.Publisher.Publish(ctx, queue, id, body)

@@ -12,6 +12,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/shared/taskqueue/inproc"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
+	"github.com/tradingflow/weather-station/worker/internal/intake"
 	"github.com/tradingflow/weather-station/worker/internal/once"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -184,6 +185,36 @@ func TestDrainAway(t *testing.T) {
 		w.stop()
 		if took := w.ends(); took < grace || took > grace+10*time.Second {
 			t.Errorf("intake took %s to end", took)
+		}
+		w.log("claim")
+		w.back()
+	})
+}
+
+// TestKilled: a worker whose death is played ends at once, says nothing of what it
+// ran, and leaves its message to another.
+func TestKilled(t *testing.T) {
+	bubble(t, func(w *world) {
+		var cause error
+		w.handle("n", func(ctx context.Context, _ *node.Input) (node.Result, error) {
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return node.Result{}, ctx.Err()
+		})
+		w.start(2)
+		defer w.stop()
+		w.offer("n")
+		pass(time.Second)
+		began := time.Now()
+		close(w.killed)
+		if err := <-w.done; !errors.Is(err, intake.ErrKilled) {
+			t.Errorf("intake: %v", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("intake took %s to end", took)
+		}
+		if !errors.Is(cause, intake.ErrKilled) {
+			t.Errorf("the node ended for %v", cause)
 		}
 		w.log("claim")
 		w.back()

@@ -44,6 +44,7 @@ type world struct {
 	once   bool                                                  // nodes are at-most-once
 	keys   func(ctx context.Context, stop <-chan struct{}) error // answers for once-keys; nil = granted
 	source intake.Source
+	killed chan struct{}
 	text   strings.Builder // the log; read it when intake has ended
 
 	mu    sync.Mutex
@@ -59,7 +60,7 @@ type world struct {
 // bubble runs a test in a world of one slot.
 func bubble(t *testing.T, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, broker: inproc.New("t"), reg: node.NewRegistry(), done: make(chan error, 1)}
+		w := &world{t: t, broker: inproc.New("t"), reg: node.NewRegistry(), done: make(chan error, 1), killed: make(chan struct{})}
 		w.source = w.broker.Consumer()
 		defer w.broker.Close()
 		test(w)
@@ -73,7 +74,7 @@ func (w *world) start(slots int) {
 	go func() {
 		w.done <- intake.Run(ctx, intake.Config{
 			Ledger: w, Source: w.source, Claims: w, Once: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
-			EarlyAck: 10 * time.Minute, Grace: grace, Log: log,
+			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log,
 			Settler: &settle.Settler{Ledger: w, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0)},
 		})
@@ -221,7 +222,10 @@ func (w *world) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error)
 	return ledger.Failed{}, w.hear("fail", fmt.Sprintf(" %s: %s", f.Class, f.Error))
 }
 
-func (w *world) Release(context.Context, ids.Attempt, uuid.UUID, bool) error {
+func (w *world) Release(ctx context.Context, _ ids.Attempt, _ uuid.UUID, _ bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return w.hear("release", "")
 }
 
