@@ -59,15 +59,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	cfg := topology.Config{Coordinators: s.Coordinators, Workers: s.Workers, Concurrency: s.Concurrency, HTTPAddr: s.HTTPAddr,
 		AllowExec: s.AllowExec, AllowPrivateHTTP: s.AllowPrivateHTTP, Log: log}
-	flows, err := s.prepare(&cfg)
-	if err != nil {
-		return fail(err)
-	}
 	if s.Faults != "" {
 		if cfg.Faults, err = topology.ListenFaults(ctx, s.Faults); err != nil {
 			return fail(&process.UsageError{Err: err})
 		}
 		defer func() { _ = cfg.Faults.Close() }() // once more, unless the cluster was not opened
+	}
+	flows, err := s.prepare(&cfg)
+	if err != nil {
+		return fail(err)
 	}
 	if err := serve(ctx, cfg, flows, stdout); err != nil {
 		return fail(err)
