@@ -26,6 +26,8 @@
 //	once_put        a coordinator makes it in etcd
 //	election_join   an election key is put into the line
 //	election_claim  the first in line writes its epoch
+//	election_hand_over
+//	                the leader makes the next in line leader
 //	election_leave  an election key is given up
 //	once_key        a once-key is created in etcd
 //	once_ask        a worker asks a coordinator for a once-key

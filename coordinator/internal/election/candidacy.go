@@ -88,10 +88,13 @@ func (c *candidacy) prize() (epoch ids.Epoch, baseRev int64, err error) {
 // on trying; it ends with errGone, a bad epoch base, or ctx.
 func (c *candidacy) win(ctx context.Context) (epoch ids.Epoch, revision int64, err error) {
 	for {
-		first, seen, err := c.look(ctx)
+		first, named, seen, err := c.look(ctx)
 		switch {
 		case c.succeeded():
 			return c.epoch, c.revision, nil
+		case named > 0:
+			epoch, _, err := c.prize()
+			return epoch, named, err
 		case ctx.Err() != nil:
 			return 0, 0, ctx.Err()
 		case errors.Is(err, errGone):
@@ -101,8 +104,13 @@ func (c *candidacy) win(ctx context.Context) (epoch ids.Epoch, revision int64, e
 			pause(ctx, c.retry())
 			continue
 		case !first:
-			if c.awaitDelete(ctx, seen+1); c.succeeded() {
+			named := c.await(ctx, seen+1)
+			if c.succeeded() {
 				return c.epoch, c.revision, nil
+			}
+			if named > 0 {
+				epoch, _, err := c.prize()
+				return epoch, named, err
 			}
 			continue
 		}
@@ -126,9 +134,10 @@ func (c *candidacy) retry() time.Duration {
 	return min(c.s.ttl/20, 200*time.Millisecond)
 }
 
-// look reads the line and the epoch base at one revision. Foreign keys in the
-// line, which do not decode or hang on no lease, are passed over.
-func (c *candidacy) look(ctx context.Context) (first bool, revision int64, err error) {
+// look reads the line and the epoch base at one revision. named is that of the write
+// that made this candidacy leader already, or 0. Foreign keys in the line, which do not
+// decode or hang on no lease, are passed over.
+func (c *candidacy) look(ctx context.Context) (first bool, named, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
 	defer cancel()
 	resp, err := c.e.cfg.Client.Txn(ctx).Then(
@@ -136,16 +145,19 @@ func (c *candidacy) look(ctx context.Context) (first bool, revision int64, err e
 		clientv3.OpGet(c.e.keys.epochBase()),
 	).Commit()
 	if err != nil {
-		return false, 0, fmt.Errorf("read election line: %w", err)
+		return false, 0, 0, fmt.Errorf("read election line: %w", err)
 	}
 	c.noteBase(resp.Responses[1].GetResponseRange().Kvs)
 	first = true
 	for _, kv := range resp.Responses[0].GetResponseRange().Kvs {
 		if string(kv.Key) == c.key {
-			if kv.CreateRevision != c.rev || kv.Lease != int64(c.s.id) {
+			if !c.owns(kv) {
 				break
 			}
-			return first, resp.Header.Revision, nil
+			if first {
+				named = c.named(kv)
+			}
+			return first, named, resp.Header.Revision, nil
 		}
 		if _, _, err := decode(kv); err != nil || kv.Lease == 0 {
 			c.e.cfg.Log.Warn("foreign key in the election line passed over", "key", string(kv.Key))
@@ -153,7 +165,12 @@ func (c *candidacy) look(ctx context.Context) (first bool, revision int64, err e
 		}
 		first = false
 	}
-	return false, 0, errGone
+	return false, 0, 0, errGone
+}
+
+// owns reports whether this is still the key that the candidacy put.
+func (c *candidacy) owns(kv *mvccpb.KeyValue) bool {
+	return kv.CreateRevision == c.rev && kv.Lease == int64(c.s.id)
 }
 
 // claim writes the epoch into the own key, if that is still the same key and
@@ -175,7 +192,9 @@ func (c *candidacy) claim(ctx context.Context, epoch ids.Epoch, baseRev int64, d
 		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(dead.Key), "=", dead.Revision))
 		steps = append(steps, clientv3.OpDelete(dead.Key))
 	}
+	failpoint.Before("election_claim")
 	resp, err := c.e.cfg.Client.Txn(ctx).If(conditions...).Then(steps...).Commit()
+	failpoint.After("election_claim")
 	if err != nil {
 		return 0, false, fmt.Errorf("claim leadership: %w", err)
 	}
@@ -216,10 +235,10 @@ func (c *candidacy) mine() []clientv3.Cmp {
 	}
 }
 
-// awaitDelete returns when a key of the line is deleted, when this candidacy has
-// succeeded a dead one, when the watch breaks, after a TTL at the latest, or when
-// ctx ends.
-func (c *candidacy) awaitDelete(ctx context.Context, revision int64) {
+// await returns when a key of the line is deleted, when this candidacy has
+// succeeded a dead one or was named by the leader (then with the revision of that), when
+// the watch breaks, after a TTL at the latest, or when ctx ends.
+func (c *candidacy) await(ctx context.Context, revision int64) (named int64) {
 	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), c.s.ttl)
 	defer cancel()
 	ended := make(chan struct{})
@@ -232,16 +251,25 @@ func (c *candidacy) awaitDelete(ctx context.Context, revision int64) {
 		case <-ctx.Done():
 		}
 	}()
-	for resp := range c.e.cfg.Client.Watch(ctx, c.e.keys.line(),
-		clientv3.WithPrefix(), clientv3.WithRev(revision), clientv3.WithFilterPut()) {
+	for resp := range c.e.cfg.Client.Watch(ctx, c.e.keys.line(), clientv3.WithPrefix(), clientv3.WithRev(revision)) {
 		if err := resp.Err(); err != nil {
 			pause(ctx, c.retry())
-			return
+			return 0
 		}
-		if len(resp.Events) > 0 {
-			return
+		deleted := false
+		for _, ev := range resp.Events {
+			switch {
+			case ev.Type == clientv3.EventTypeDelete:
+				deleted = true
+			case string(ev.Kv.Key) == c.key && c.owns(ev.Kv):
+				named = c.named(ev.Kv)
+			}
+		}
+		if named > 0 || deleted {
+			return named
 		}
 	}
+	return 0
 }
 
 // guard watches the own key from the given revision on and returns when the key
@@ -259,7 +287,7 @@ func (c *candidacy) guard(ctx context.Context, revision int64) {
 			pause(ctx, c.retry())
 			continue
 		}
-		if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != c.rev || resp.Kvs[0].Lease != int64(c.s.id) {
+		if len(resp.Kvs) == 0 || !c.owns(resp.Kvs[0]) {
 			return
 		}
 		revision = resp.Header.Revision + 1
@@ -276,7 +304,7 @@ func (c *candidacy) watchOwn(ctx context.Context, revision int64) bool {
 			return false
 		}
 		for _, ev := range resp.Events {
-			if ev.Type == clientv3.EventTypeDelete || ev.Kv.CreateRevision != c.rev || ev.Kv.Lease != int64(c.s.id) {
+			if ev.Type == clientv3.EventTypeDelete || !c.owns(ev.Kv) {
 				return true
 			}
 		}

@@ -38,7 +38,8 @@
 // none can appear later, because create revisions only grow. A
 // candidate whose key vanished while it waited (its lease was revoked, an
 // operator deleted it) fails that transaction and stands again with a new
-// lease. The client library's Election is not used: its Campaign returns success
+// lease. A candidate can also be made leader by the one before it, dead or alive, as is
+// told below. The client library's Election is not used: its Campaign returns success
 // to such a candidate, which then leads beside the real leader, and its Resign
 // forgets that it leads when the request fails.
 //
@@ -69,17 +70,42 @@
 //     again after every break of the watch);
 //   - the server says that the lease does not exist;
 //   - the leading function returns, for instance because a write was fenced;
-//   - the caller's context ends, or Resign or Transfer is called.
+//   - the caller's context ends, or Resign or Transfer is called, and a successor has been
+//     named or none can be.
 //
-// The order is always the same: Trusted turns false, the context is cancelled,
-// the leading function is waited for, and only then the key is deleted, by a
-// transaction that compares the create revision, and the lease revoked. While
-// the leading function winds up in a planned stop the lease is still renewed, so
-// no successor starts beside it. If etcd does not answer the deletion within the
-// time to live, the lease runs out by itself.
+// The order of a loss is always the same: Trusted turns false, the context is
+// cancelled, the leading function is waited for, and only then the key is deleted, by a
+// transaction that compares the create revision, and the lease revoked. If etcd does
+// not answer the deletion within the time to live, the lease runs out by itself. The
+// lease is renewed until the leading function has returned.
 //
 // When etcd comes back and the lease is gone, the candidate learns that from its
 // next renewal, loses the term and stands again.
+//
+// # A planned end names the successor
+//
+// When the leader is asked to end (Resign, Transfer, the caller's context) and another
+// one stands, nobody need go without a leader while the old one winds up, its key goes,
+// and the next one looks at the line and claims. The leader makes the next in line
+// leader itself, in one transaction: its own key goes, and the epoch, base plus the
+// create revision of the successor's key, is written into the successor's key, which
+// keeps its lease. The transaction compares the create revisions of both keys and the
+// epoch base as the leader last read it. The successor watches its key, and leads as
+// soon as it sees an epoch there that it would have given itself; any other makes it
+// look at the line.
+//
+// Up to the transaction's answer the old leader goes on working, but no longer trusted:
+// the answer may be on its way while the successor leads already, so what the ledger does
+// not fence is held back unless it is confirmed. With the answer its context is
+// cancelled. For a moment both may write. That is what epochs are for: the successor's
+// takeover comes before its first read, and from then on each write of the old one is
+// refused, as if it had been deposed.
+//
+// If the transaction is not done (the successor is gone, the base was raised) or not
+// answered within a try, the leader winds up in the order of a loss, and who is next
+// looks and claims as ever. A transaction that was applied unheard is no matter: the
+// key is gone, and its deletion changes nothing. A successor that is dead or silent is
+// one that leads: it is removed as such.
 //
 // # Removing a dead coordinator
 //

@@ -65,6 +65,7 @@ func TestHandOverAtEndOfContextIsFast(t *testing.T) {
 	a.stop()
 	second := b.elected()
 	t.Logf("hand-over took %v", time.Since(began))
+	receive(t, first.ctx.Done(), "the old leader's context ends")
 	if second.Epoch <= first.Epoch {
 		t.Errorf("epoch %d follows %d", second.Epoch, first.Epoch)
 	}
@@ -77,6 +78,110 @@ func TestHandOverAtEndOfContextIsFast(t *testing.T) {
 	receive(t, a.ended, "Run of a returns")
 	a.ended <- nil
 	b.members(1)
+}
+
+// A leader that is asked to end names its successor, who need not wait until the old
+// one's leading function has returned.
+func TestSuccessorIsNamed(t *testing.T) {
+	c := connect(t)
+	p := prefix(t, c)
+	const ttl = 10 * patience
+	a := startWith(t, c, p, "a", ttl)
+	first := a.electedSlow()
+	b := startWith(t, c, p, "b", ttl)
+	b.members(2)
+	d := startWith(t, c, p, "d", ttl)
+	d.members(3)
+	line := a.members(3)
+	lease := leaseOf(t, c, line[1].Key)
+
+	transferred := make(chan error, 1)
+	go func() { transferred <- a.Transfer(background(t)) }()
+	second := b.elected()
+	if second.Epoch != ids.Epoch(line[1].Revision) {
+		t.Errorf("epoch is %d, the key's create revision %d", second.Epoch, line[1].Revision)
+	}
+	receive(t, first.ctx.Done(), "the old leader's context ends")
+	if !errors.Is(context.Cause(first.ctx), ErrResigned) {
+		t.Errorf("cause is %v", context.Cause(first.ctx))
+	}
+	if first.Trusted() {
+		t.Error("a term that is over is trusted")
+	}
+	if now := leaseOf(t, c, line[1].Key); now != lease {
+		t.Errorf("the successor's key hangs on lease %x, not %x", now, lease)
+	}
+	until(t, "everybody sees the successor lead", func() bool {
+		l, err := d.Leader(background(t))
+		return err == nil && l.ID == "b" && l.Epoch == second.Epoch && l.Presence == b.presence
+	})
+	if left := d.members(2); left[0].ID != "b" || left[1].ID != "d" {
+		t.Errorf("line is %s, %s", left[0].ID, left[1].ID)
+	}
+	select {
+	case err := <-transferred:
+		t.Errorf("Transfer returns %v before the leading function has", err)
+	default:
+	}
+	close(first.finish)
+	if err := receive(t, transferred, "Transfer returns"); err != nil {
+		t.Errorf("Transfer: %v", err)
+	}
+	if again := d.members(3); again[2].ID != "a" {
+		t.Errorf("%s is last in line, not a", again[2].ID)
+	}
+	d.notElected()
+	if second.ctx.Err() != nil {
+		t.Error("the successor lost its term")
+	}
+
+	// And on, at the end of a process.
+	b.stop()
+	if third := d.elected(); third.Epoch <= second.Epoch {
+		t.Errorf("epoch %d follows %d", third.Epoch, second.Epoch)
+	}
+}
+
+// What the leader does not know fails its transaction: then it ends first, and the next
+// one looks.
+func TestSuccessorIsNotNamedInVain(t *testing.T) {
+	c := connect(t)
+	p := prefix(t, c)
+	const base = 1 << 40
+	a := start(t, c, p, "a")
+	a.elected()
+	b := start(t, c, p, "b")
+	line := b.members(2)
+	a.members(2)
+	if _, err := c.Put(background(t), p+"/epoch_base", strconv.Itoa(base)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Transfer(background(t)); err != nil {
+		t.Errorf("Transfer: %v", err)
+	}
+	if second := b.elected(); second.Epoch != ids.Epoch(base+line[1].Revision) {
+		t.Errorf("epoch is %d, want %d + %d", second.Epoch, base, line[1].Revision)
+	}
+}
+
+// An epoch in a candidate's key that it would not have given itself makes it no leader.
+func TestWrongEpochInOwnKey(t *testing.T) {
+	c := connect(t)
+	p := prefix(t, c)
+	a := start(t, c, p, "a")
+	first := a.elected()
+	b := start(t, c, p, "b")
+	line := b.members(2)
+	a.members(2)
+	if _, err := c.Put(background(t), line[1].Key, `{"id":"b","epoch":1}`, clientv3.WithIgnoreLease()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Transfer(background(t)); err != nil {
+		t.Errorf("Transfer: %v", err)
+	}
+	if second := b.elected(); second.Epoch <= first.Epoch {
+		t.Errorf("epoch %d follows %d", second.Epoch, first.Epoch)
+	}
 }
 
 func TestKeyDeletedUnderLeader(t *testing.T) {

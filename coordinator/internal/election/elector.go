@@ -71,7 +71,7 @@ func New(cfg Config) (*Elector, error) {
 // If lead returns by itself, its leadership ends and the error is logged. After
 // failures Run pauses, for five seconds at most.
 //
-// When ctx ends, Run stops a leadership in hand, releases key and lease, and
+// When ctx ends, Run hands a leadership over or ends it, releases key and lease, and
 // returns nil. It returns an error only when it runs already.
 func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term Term) error) error {
 	e.mu.Lock()
@@ -215,6 +215,9 @@ func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int
 	c.s.leads.Store(false)
 	e.setReign(nil)
 	log.Info("leadership ends", "cause", cause)
+	if errors.Is(cause, ErrResigned) || errors.Is(cause, ErrStopped) {
+		c.handOver(base) // or else the key goes when lead has returned
+	}
 	end(cause)
 	err = <-returned
 	stopGuard()
