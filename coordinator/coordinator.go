@@ -118,9 +118,8 @@ func (c *Config) complete() error {
 }
 
 // Run works until ctx ends: it serves the API, stands for election, and leads
-// while it is elected. It stops in order: leadership first, then the API, then
-// the connections; the key in etcd goes last, so a successor begins only when
-// nothing of this leadership runs any more.
+// while it is elected. It stops in order: leadership first, which goes to the next
+// coordinator at once if there is one, then the API, then the connections.
 func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledger, queue Queue) error {
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("coordinator settings: %w", err)

@@ -4,7 +4,8 @@
 // # Order
 //
 // First takeover, before anything is read, so that no earlier leader can write
-// any more; then all loops begin: slots, outbox, offers, decisions, leases, timers,
+// any more; then outbox and offers, which decide nothing by the time; then, when the
+// ledger's clock has been looked at, all other loops: slots, decisions, leases, timers,
 // audit, retention, once-keys. Nothing waits for the flows to be mirrored from the catalog: the
 // ticker is told the last slots of all flows that are as they should be in one read,
 // and the mirror works beside it. The loops
@@ -107,18 +108,20 @@ func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) 
 		cfg.Clock = clock.New(clock.Config{Ledger: cfg.Ledger, Log: log})
 	}
 	defer cfg.Clock.Lead(epoch)()
-	// A jump since the last leader looked is made good before anything is due. An
-	// error is met again by whoever asks next.
-	if now, err := cfg.Clock.Now(ctx); ledger.Fenced(err) {
-		return err
-	} else if skew := time.Since(now); err == nil && (skew > 2*time.Second || skew < -2*time.Second) {
-		log.Warn("this machine's clock and the ledger's differ", "skew", skew.Round(time.Millisecond))
-	}
 	l := build(cfg, epoch, trusted, log)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range l.loops() {
+	for _, run := range l.first() {
 		g.Go(func() error { return run(ctx) })
 	}
+	g.Go(func() error {
+		if err := l.lookAtClock(ctx); err != nil {
+			return err
+		}
+		for _, run := range l.loops() {
+			g.Go(func() error { return run(ctx) })
+		}
+		return nil
+	})
 	err := g.Wait()
 	if ledger.Fenced(err) && cfg.Metrics.Fenced != nil {
 		cfg.Metrics.Fenced()
@@ -127,6 +130,19 @@ func Run(ctx context.Context, cfg Config, epoch ids.Epoch, trusted func() bool) 
 		return nil
 	}
 	return err
+}
+
+// lookAtClock makes good a jump since the last leader looked, before anything is due.
+// Only a refusal by epoch is returned; another error is met again by whoever asks next.
+func (r *reign) lookAtClock(ctx context.Context) error {
+	now, err := r.Clock.Now(ctx)
+	if ledger.Fenced(err) {
+		return err
+	}
+	if skew := time.Since(now); err == nil && (skew > 2*time.Second || skew < -2*time.Second) {
+		r.log.Warn("this machine's clock and the ledger's differ", "skew", skew.Round(time.Millisecond))
+	}
+	return nil
 }
 
 // takeover repeats until Redis answers or the epoch is fenced.
@@ -207,16 +223,23 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	return r
 }
 
-func (r *reign) loops() []func(context.Context) error {
+// first are the loops that work waits for.
+func (r *reign) first() []func(context.Context) error {
 	return []func(context.Context) error{
-		r.follow,
-		r.watchRedis,
-		r.ticker.Run,
 		r.reader.Run,
 		func(ctx context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
 				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack})
 		},
+	}
+}
+
+// loops are all others.
+func (r *reign) loops() []func(context.Context) error {
+	return []func(context.Context) error{
+		r.follow,
+		r.watchRedis,
+		r.ticker.Run,
 		func(ctx context.Context) error { return r.advance(ctx, r.chores) },
 		func(ctx context.Context) error { return r.advance(ctx, r.slow) },
 		r.leases.Run,

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -72,6 +73,19 @@ var steps = []string{"connection to a candidate broke", "candidate is proven gon
 // stepsAfter finds when a process took each step after an instant; one that it did
 // not take is missing.
 func stepsAfter(t *testing.T, p *process, at time.Time) map[string]time.Duration {
+	t.Helper()
+	return told(t, p, at, steps)
+}
+
+// handedOver finds the steps of a hand-over in the logs of both.
+func handedOver(t *testing.T, from, to *process, at time.Time) map[string]time.Duration {
+	t.Helper()
+	out := told(t, from, at, []string{"leadership ends", "successor named", "leadership ended"})
+	maps.Copy(out, told(t, to, at, steps))
+	return out
+}
+
+func told(t *testing.T, p *process, at time.Time, steps []string) map[string]time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(p.Log)
 	if err != nil {
@@ -215,12 +229,14 @@ func TestHandOverIsQuick(t *testing.T) {
 	c := start(t, setup{faults: true, coordinator: []string{"--log-level", "debug"}})
 	c.eager(t)
 	var gaps times
+	split := map[string]times{}
 	late := 0
 	for range kills(t, 3) {
-		c.leader(t)
+		leader, standby := c.leader(t)
 		c.whole(t)
 		<-time.After(400*time.Millisecond + time.Duration(rand.IntN(100))*time.Millisecond)
 		skip, epoch := len(c.read()), c.epochAt(time.Now())
+		at := time.Now()
 		if _, err := c.api.TransferLeader(c.ctx, false); err != nil {
 			t.Fatal(err)
 		}
@@ -240,6 +256,17 @@ func TestHandOverIsQuick(t *testing.T) {
 			}
 		}
 		gaps = append(gaps, first.At.Sub(last.At))
+		if first.At.Sub(last.At) > 50*time.Millisecond {
+			t.Logf("gap of %s, last offer at %s: %v", first.At.Sub(last.At), last.At.Sub(at), handedOver(t, leader, standby, at))
+		}
+		for s, x := range handedOver(t, leader, standby, at) {
+			split[s] = append(split[s], x)
+		}
+		split["last offer of the old leader"] = append(split["last offer of the old leader"], last.At.Sub(at))
+		split["first offer of the new"] = append(split["first offer of the new"], first.At.Sub(at))
+	}
+	for _, s := range slices.Concat([]string{"leadership ends", "successor named", "leadership ended", "last offer of the old leader"}, steps, []string{"first offer of the new"}) {
+		t.Logf("%-32s %v", s, split[s])
 	}
 	t.Logf("between the last offer of the old leader and the first of the new: %v; %d late ticks", gaps, late)
 	c.settled(t, 20*time.Second)
