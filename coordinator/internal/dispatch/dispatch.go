@@ -12,6 +12,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -55,9 +56,14 @@ type Source interface {
 // window is how many receipts may be open at once.
 const window = 4096
 
-// receiptPatience bounds the wait for one receipt; a broker under an alarm
-// answers late, and the offer is then made again.
-const receiptPatience = 30 * time.Second
+// The wait for one receipt is bounded, and the offer is then made again: a broker that
+// lost the queue's leader may have lost the message. A receipt that does not come
+// doubles the bound for what is published from then on, up to maxPatience, so that a
+// broker that is only slow is not given ever more; a confirm brings it back.
+const (
+	minPatience = 5 * time.Second
+	maxPatience = 30 * time.Second
+)
 
 // Config of a Dispatcher.
 type Config struct {
@@ -85,9 +91,10 @@ type Config struct {
 const confirmed = 20 * time.Millisecond
 
 type offer struct {
-	entry   ledger.Entry
-	receipt *taskqueue.Receipt
-	until   time.Time // when the wait for the receipt ends
+	entry    ledger.Entry
+	receipt  *taskqueue.Receipt
+	patience time.Duration // how long its receipt is waited for,
+	until    time.Time     // which ends then
 }
 
 // Run dispatches until ctx ends or the epoch is fenced, which it returns.
@@ -95,6 +102,7 @@ func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	open := make(chan offer, window)
 	d := &dispatcher{Config: cfg, open: open}
+	d.patience.Store(int64(minPatience))
 	g.Go(func() error { defer close(open); return d.publish(ctx) })
 	g.Go(func() error { return d.settle(ctx) })
 	return g.Wait()
@@ -102,10 +110,11 @@ func Run(ctx context.Context, cfg Config) error {
 
 type dispatcher struct {
 	Config
-	open    chan offer
-	down    bool                                // the last publish found no connection
-	checked time.Time                           // when the ledger last confirmed the epoch
-	told    struct{ published, confirmed bool } // the first of this epoch
+	open     chan offer
+	patience atomic.Int64                        // set by settle
+	down     bool                                // the last publish found no connection
+	checked  time.Time                           // when the ledger last confirmed the epoch
+	told     struct{ published, confirmed bool } // the first of this epoch
 }
 
 func (d *dispatcher) publish(ctx context.Context) error {
@@ -182,8 +191,9 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 		d.told.published = true
 		d.Log.Debug("first offer published")
 	}
+	patience := time.Duration(d.patience.Load())
 	select {
-	case d.open <- offer{e, receipt, time.Now().Add(receiptPatience)}:
+	case d.open <- offer{e, receipt, patience, time.Now().Add(patience)}:
 	case <-ctx.Done():
 	}
 	return nil
@@ -213,6 +223,11 @@ func (d *dispatcher) settle(ctx context.Context) error {
 		}
 		if !d.await(ctx, o.receipt, o.until) {
 			return nil
+		}
+		if isDone(o.receipt) {
+			d.patience.Store(int64(minPatience))
+		} else { // once for all that were published with the same patience
+			d.patience.CompareAndSwap(int64(o.patience), int64(min(2*o.patience, maxPatience)))
 		}
 		var confirmed []ledger.Entry
 		var back []string

@@ -259,7 +259,8 @@ func TestWhatWentWrongIsGivenBack(t *testing.T) {
 	})
 }
 
-// TestReceiptsThatNeverCome are given up after one patience, all of them.
+// TestReceiptsThatNeverCome are given up after one patience, all of them; what is
+// published then is waited for longer, up to a bound.
 func TestReceiptsThatNeverCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()
@@ -268,8 +269,15 @@ func TestReceiptsThatNeverCome(t *testing.T) {
 		for i := range 50 {
 			b.offer(entry(i, "a"))
 		}
-		<-time.After(31 * time.Second)
+		<-time.After(5 * time.Second)
 		b.settled(t, 0)
+		for i, wait := range []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second, 30 * time.Second} {
+			b.offer(entry(100+i, "a"))
+			<-time.After(wait - time.Millisecond)
+			b.settled(t, 1)
+			<-time.After(time.Millisecond)
+			b.settled(t, 0)
+		}
 	})
 }
 

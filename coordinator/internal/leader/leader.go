@@ -4,8 +4,8 @@
 // # Order
 //
 // First takeover, before anything is read, so that no earlier leader can write
-// any more; then outbox and offers, which decide nothing by the time; then, when the
-// ledger's clock has been looked at, all other loops: slots, decisions, leases, timers,
+// any more; then outbox, offers and the list of workers, which wait for nothing; then, when
+// the ledger's clock has been looked at, all other loops: slots, decisions, leases, timers,
 // audit, retention, once-keys. Nothing waits for the flows to be mirrored from the catalog: the
 // ticker is told the last slots of all flows that are as they should be in one read,
 // and the mirror works beside it. The loops
@@ -231,6 +231,7 @@ func (r *reign) first() []func(context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
 				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack})
 		},
+		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
 }
 
@@ -249,7 +250,6 @@ func (r *reign) loops() []func(context.Context) error {
 		r.vigil.Run,
 		r.swallowed.Run,
 		r.keys,
-		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
 }
 

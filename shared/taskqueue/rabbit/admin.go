@@ -97,9 +97,8 @@ func (a *Admin) Delete(ctx context.Context, queue string) error {
 	return nil
 }
 
-// ask runs question. The library cannot be told to stop waiting, so a question
-// that gets no answer in time costs the connection: that ends it, and all others
-// with it, instead of leaving it behind.
+// ask runs question. One that gets no answer in time ends with the connection, and all
+// others with it, instead of being left behind.
 func (a *Admin) ask(ctx context.Context, question func(*amqp.Connection) error) error {
 	a.mu.Lock()
 	conn := a.conn
@@ -109,12 +108,7 @@ func (a *Admin) ask(ctx context.Context, question func(*amqp.Connection) error) 
 	}
 	answer := make(chan error, 1)
 	a.running.Go(func() {
-		timer := time.AfterFunc(adminTimeout, func() {
-			a.link.log.Warn("broker does not answer, connecting anew")
-			conn.end()
-		})
-		defer timer.Stop()
-		answer <- question(conn.Connection)
+		answer <- conn.bounded(adminTimeout, func() error { return question(conn.Connection) })
 	})
 	a.mu.Unlock()
 	select {

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -24,10 +22,10 @@ type Consumer struct {
 	ended   bool
 	made    int
 	slots   map[*slot]bool
-	conn    *amqp.Connection // nil while there is none
-	ctx     context.Context  // of conn's generation
-	queues  *declarations    // in conn's generation
-	running sync.WaitGroup   // one for each slot of the generation
+	conn    *connection     // nil while there is none
+	ctx     context.Context // of conn's generation
+	queues  *declarations   // in conn's generation
+	running sync.WaitGroup  // one for each slot of the generation, and the watch
 }
 
 // NewConsumer returns a Consumer that connects when Run is called.
@@ -43,7 +41,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return c.link.run(ctx, func(ctx context.Context, conn *connection) func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.conn, c.ctx, c.queues = conn.Connection, ctx, newDeclarations()
+		c.conn, c.ctx, c.queues = conn, ctx, newDeclarations()
+		c.running.Go(func() { c.watch(ctx) })
 		for s := range c.slots {
 			c.attach(s)
 		}

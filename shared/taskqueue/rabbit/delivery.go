@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -21,6 +22,9 @@ type attachment struct {
 	queue   string
 	tag     string
 	stale   atomic.Bool // the channel is lost, or given up
+
+	waits atomic.Int64  // since when a Receive waits, as the clock said; 0: none does; or givenUp
+	old   chan struct{} // closed when the channel is given up for a new one
 
 	consumptions int
 	deliveries   <-chan amqp.Delivery // nil while not consuming
@@ -48,6 +52,25 @@ func (a *attachment) pause() {
 	if a.deliveries != nil {
 		a.deliveries = nil
 		_ = a.channel.Cancel(a.consumer(), true)
+	}
+}
+
+// givenUp in the place of a wait says that nothing is received on the channel any more.
+const givenUp = -1
+
+// begin notes that a Receive waits.
+func (a *attachment) begin() { a.waits.CompareAndSwap(0, time.Now().UnixNano()) }
+
+// finish notes that it does no more; false when the channel has been given up meanwhile.
+func (a *attachment) finish() bool {
+	since := a.waits.Load()
+	return since != givenUp && a.waits.CompareAndSwap(since, 0)
+}
+
+// renew gives the channel up for a new one, if that wait still lasts.
+func (a *attachment) renew(since int64) {
+	if a.waits.CompareAndSwap(since, givenUp) {
+		close(a.old)
 	}
 }
 

@@ -14,7 +14,7 @@
 // carried over and the client library's own recovery stays off, since a channel
 // that lives through a reconnect accepts acks for deliveries of the old
 // connection and applies them to messages of the new one. Between two attempts
-// lies an exponential pause of 0.1 to 3 seconds. With several brokers each connection
+// lies an exponential pause from 0.1 seconds up to 1. With several brokers each connection
 // begins at one of them by chance and takes the next one after a loss or a failed
 // dial; it pauses only when all have failed, or when it was lost at once. A silent broker is noticed by
 // heartbeats of 3 seconds, after at most 9.
@@ -38,7 +38,10 @@
 //
 // When a lane cannot open (the queue exists with other arguments, its quorum is
 // gone) its receipts resolve with ErrUnconfirmed and so does everything
-// published to it until the next attempt, at most 3 seconds later.
+// published to it until the next attempt, a second later at most.
+//
+// The broker has 10 seconds to open or close a channel or declare a queue, then the
+// connection is given up.
 //
 // # Consuming
 //
@@ -54,6 +57,13 @@
 // The broker may close a slot's channel (an ack that took too long) or cancel
 // its consumer (the queue was deleted, or its leader moved). Either way the slot's
 // delivery becomes stale and the slot opens a new channel and declares the queue.
+//
+// The broker can also forget a consumer without a word, or hand messages to one whose
+// channel drops them: RabbitMQ 3.10 does when a queue is deleted and declared again at
+// once, for the channel takes the new queue's messages for old ones. Such a message is
+// with the consumer and shows nowhere, and each slot so afflicted swallows one. So a slot
+// that has waited on one channel for 5 seconds opens another, and what the old one has
+// swallowed goes back to the queue. Slots do so in turns, a fifth of them at a time.
 //
 // # Queues
 //

@@ -16,7 +16,7 @@ import (
 
 // openTimeout is how long messages wait for a lane to open. The broker may
 // never answer a declare of a queue that has lost its quorum.
-const openTimeout = 10 * time.Second
+const openTimeout = 5 * time.Second
 
 type laneState int
 
@@ -108,7 +108,7 @@ func (l *lane) resolve(tag uint64, err error) {
 
 // run opens the lane, again and again, until the generation's ctx ends. All
 // receipts are resolved when it returns.
-func (l *lane) run(ctx context.Context, conn *amqp.Connection) {
+func (l *lane) run(ctx context.Context, conn *connection) {
 	pause := newPause()
 	for ctx.Err() == nil {
 		if err := l.serve(ctx, conn, pause.Reset); err != nil && ctx.Err() == nil {
@@ -124,7 +124,7 @@ func (l *lane) run(ctx context.Context, conn *amqp.Connection) {
 }
 
 // serve opens a channel and handles its confirms until it closes.
-func (l *lane) serve(ctx context.Context, conn *amqp.Connection, opened func()) error {
+func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error {
 	channel, err := l.connect(conn)
 	if err != nil {
 		return err
@@ -180,23 +180,25 @@ func leaveVacant(ended <-chan struct{}) {
 }
 
 // connect declares the queue and opens a channel in confirm mode.
-func (l *lane) connect(conn *amqp.Connection) (*amqp.Channel, error) {
+func (l *lane) connect(conn *connection) (*amqp.Channel, error) {
 	if err := l.declare(conn); err != nil {
 		return nil, err
 	}
-	channel, err := conn.Channel()
-	if err != nil {
-		return nil, fmt.Errorf("open a channel: %w", err)
-	}
-	if err := channel.Confirm(false); err != nil {
-		return nil, fmt.Errorf("ask for confirms: %w", err)
-	}
-	return channel, nil
+	var channel *amqp.Channel
+	return channel, conn.bounded(answerTimeout, func() (err error) {
+		if channel, err = conn.Channel(); err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if err := channel.Confirm(false); err != nil {
+			return fmt.Errorf("ask for confirms: %w", err)
+		}
+		return nil
+	})
 }
 
 // declare declares the queue. When that takes too long, messages stop waiting
 // for it.
-func (l *lane) declare(conn *amqp.Connection) error {
+func (l *lane) declare(conn *connection) error {
 	timer := time.AfterFunc(openTimeout, func() {
 		l.send.Lock()
 		defer l.send.Unlock()
@@ -205,7 +207,7 @@ func (l *lane) declare(conn *amqp.Connection) error {
 		}
 	})
 	defer timer.Stop()
-	return l.cfg.declareOn(conn, l.queue)
+	return conn.bounded(answerTimeout, func() error { return l.cfg.declareOn(conn.Connection, l.queue) })
 }
 
 // handle resolves receipts until the channel closes. The broker sends a return

@@ -19,8 +19,14 @@ const (
 	writeTimeout = 10 * time.Second
 	closeTimeout = time.Second
 	minPause     = 100 * time.Millisecond
-	maxPause     = 3 * time.Second
+	maxPause     = time.Second     // no pause is longer
+	steady       = 3 * time.Second // what lasted longer did not fail at once
 )
+
+// answerTimeout is how long the broker may take to answer while a channel is opened or
+// closed or a queue declared. It may never answer: a channel whose queue lost its leader
+// in that moment waits for half a minute for each member of the queue.
+const answerTimeout = 10 * time.Second
 
 // link keeps one connection to the broker: it dials, serves, and dials again.
 type link struct {
@@ -87,10 +93,13 @@ func (l *link) run(ctx context.Context, start use) error {
 			}
 			continue
 		}
+		if failed > 0 { // how long it was away says nothing about what is next
+			pause.Reset()
+		}
 		failed = 0
 		began := time.Now()
 		l.serve(ctx, conn, broker, start)
-		if time.Since(began) > maxPause {
+		if time.Since(began) > steady {
 			pause.Reset()
 			if len(brokers) > 1 {
 				continue
@@ -188,13 +197,26 @@ func (l *link) dial(ctx context.Context, broker string) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return &connection{Connection: conn, raw: raw}, nil
+	return &connection{Connection: conn, raw: raw, log: l.log}, nil
 }
 
 // connection is an AMQP connection and the socket below it.
 type connection struct {
 	*amqp.Connection
 	raw net.Conn
+	log hclog.Logger
+}
+
+// bounded runs a question to the broker. The library cannot be told to stop waiting, so
+// one that gets no answer in time costs the connection; the next one goes to another
+// broker, if there is one.
+func (c *connection) bounded(limit time.Duration, question func() error) error {
+	timer := time.AfterFunc(limit, func() {
+		c.log.Warn("broker does not answer, connecting anew")
+		c.end()
+	})
+	defer timer.Stop()
+	return question()
 }
 
 // end closes politely if the broker answers soon, else at once. What Close
@@ -219,7 +241,8 @@ func (g *stallGuard) Write(p []byte) (int, error) {
 
 func newPause() *backoff.ExponentialBackOff {
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval, pause.Multiplier = minPause, maxPause, 2
+	pause.InitialInterval, pause.Multiplier = minPause, 2
+	pause.MaxInterval = time.Duration(float64(maxPause) / (1 + pause.RandomizationFactor))
 	pause.Reset()
 	return pause
 }

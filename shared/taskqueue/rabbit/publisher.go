@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -34,7 +32,7 @@ func NewPublisher(cfg Config) *Publisher {
 // publisher runs and every receipt is resolved.
 func (p *Publisher) Run(ctx context.Context) error {
 	return p.link.run(ctx, func(ctx context.Context, conn *connection) func() {
-		lanes := &lanes{cfg: p.link.cfg, link: p.link, conn: conn.Connection, ctx: ctx, byQueue: map[string]*lane{}}
+		lanes := &lanes{cfg: p.link.cfg, link: p.link, conn: conn, ctx: ctx, byQueue: map[string]*lane{}}
 		p.lanes.Store(lanes)
 		p.mu.Lock()
 		for queue := range p.wanted {
@@ -94,7 +92,7 @@ func (p *Publisher) Publish(ctx context.Context, queue, id string, body []byte) 
 type lanes struct {
 	cfg  Config
 	link *link
-	conn *amqp.Connection
+	conn *connection
 	ctx  context.Context // of the generation
 
 	mu      sync.Mutex

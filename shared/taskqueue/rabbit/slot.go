@@ -47,39 +47,52 @@ func newSlot(c *Consumer, queue string, number int) *slot {
 
 // attend keeps a channel open for the slot until the generation's ctx ends or
 // the slot closes.
-func (s *slot) attend(ctx context.Context, conn *amqp.Connection, queues *declarations) {
+func (s *slot) attend(ctx context.Context, conn *connection, queues *declarations) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.open, cancel)()
 	pause := newPause()
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := s.serve(ctx, conn, queues); err != nil && ctx.Err() == nil {
+		renewed, err := s.serve(ctx, conn, queues)
+		if renewed && err == nil {
+			continue
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.Warn("slot lost its channel, opening another", "error", err)
 		}
-		if time.Since(began) > maxPause {
+		if time.Since(began) > steady {
 			pause.Reset()
 		}
 		wait(ctx, pause.NextBackOff())
 	}
 }
 
-// serve opens one channel and returns when it is gone.
-func (s *slot) serve(ctx context.Context, conn *amqp.Connection, queues *declarations) error {
-	declare := func() error { return s.consumer.link.cfg.declareOn(conn, s.queue) }
+// serve opens one channel and returns when it is gone; renewed says that it was to be
+// replaced, and is closed in good order.
+func (s *slot) serve(ctx context.Context, conn *connection, queues *declarations) (renewed bool, err error) {
+	declare := func() error {
+		return conn.bounded(answerTimeout, func() error { return s.consumer.link.cfg.declareOn(conn.Connection, s.queue) })
+	}
 	if err := queues.ensure(ctx, s.queue, declare); err != nil {
-		return err
+		return false, err
 	}
-	channel, err := conn.Channel()
+	var channel *amqp.Channel
+	err = conn.bounded(answerTimeout, func() (err error) {
+		if channel, err = conn.Channel(); err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if err := channel.Qos(1, 0, false); err != nil {
+			return fmt.Errorf("set prefetch: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("open a channel: %w", err)
-	}
-	if err := channel.Qos(1, 0, false); err != nil {
-		return fmt.Errorf("set prefetch: %w", err)
+		return false, err
 	}
 	closed := channel.NotifyClose(make(chan *amqp.Error, 1))
 	cancelled := channel.NotifyCancel(make(chan string, 4))
-	a := &attachment{channel: channel, queue: s.queue, tag: fmt.Sprintf("%s-%d", s.consumer.link.cfg.Name, s.number)}
+	a := &attachment{channel: channel, queue: s.queue, old: make(chan struct{}), tag: fmt.Sprintf("%s-%d", s.consumer.link.cfg.Name, s.number)}
 	s.set(a)
 	select {
 	case <-ctx.Done():
@@ -91,11 +104,15 @@ func (s *slot) serve(ctx context.Context, conn *amqp.Connection, queues *declara
 	case <-cancelled:
 		queues.forget(s.queue)
 		err = errors.New("consumer cancelled by the broker")
+	case <-a.old:
+		renewed = true
 	}
 	a.stale.Store(true)
 	s.set(nil)
-	_ = channel.Close() // what is not acked goes back to the queue
-	return err
+	if gone := conn.bounded(slotCloseTimeout, channel.Close); renewed && gone != nil { // what is not acked goes back to the queue
+		err = fmt.Errorf("close a channel: %w", gone)
+	}
+	return renewed, err
 }
 
 func (s *slot) set(a *attachment) {
@@ -120,6 +137,7 @@ func (s *slot) Receive(ctx context.Context) (taskqueue.Delivery, error) {
 		a, changed := s.attached()
 		if a != nil {
 			deliveries = a.consume() // nil when the channel just closed: changed comes
+			a.begin()
 		}
 		for waiting := true; waiting; {
 			select {
@@ -128,7 +146,7 @@ func (s *slot) Receive(ctx context.Context) (taskqueue.Delivery, error) {
 					deliveries = nil // lost: changed comes
 					continue
 				}
-				if a.stale.Load() {
+				if !a.finish() || a.stale.Load() {
 					waiting = false
 					continue
 				}
@@ -136,6 +154,9 @@ func (s *slot) Receive(ctx context.Context) (taskqueue.Delivery, error) {
 			case <-changed:
 				waiting = false
 			case <-ctx.Done():
+				if a != nil {
+					a.finish()
+				}
 				return nil, ctx.Err()
 			case <-s.open.Done():
 				return nil, ErrClosed
