@@ -19,6 +19,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/deploy/dev/links"
+	"github.com/tradingflow/weather-station/deploy/dev/netns"
 	"github.com/tradingflow/weather-station/deploy/dev/procs"
 	"github.com/tradingflow/weather-station/deploy/dev/servers"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -42,6 +43,7 @@ type Options struct {
 	Worker       []string      // more flags of workers
 	Env          []string      // of every coordinator and worker
 	Links        bool          // put a relay on every link
+	Apart        string        // the part that runs in a network of its own
 }
 
 func (o *Options) complete() {
@@ -74,6 +76,7 @@ type Cluster struct {
 	Workers      []*procs.Process
 	Recorder     *procs.Process
 	Links        *links.Set // nil without Options.Links
+	Net          *netns.Net // of Options.Apart; nil without
 	Began        time.Time
 
 	// What is known of a run that may have changed what is right.
@@ -82,6 +85,7 @@ type Cluster struct {
 
 	flows   map[ids.FlowID]histcheck.Flow
 	journal []ledger.Record // as read so far
+	doors   *links.Set      // through which the part in Net finds the servers
 }
 
 // Start starts a cluster and waits until it is whole. The caller closes it.
@@ -103,6 +107,11 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	if o.Links {
 		if c.Links, err = links.Open(nil); err != nil {
+			return nil, fmt.Errorf("start cluster: %w", err)
+		}
+	}
+	if o.Apart != "" {
+		if err := c.openNet(); err != nil {
 			return nil, fmt.Errorf("start cluster: %w", err)
 		}
 	}
@@ -136,8 +145,8 @@ func Start(ctx context.Context, o Options) (_ *Cluster, err error) {
 // addCoordinator adds one coordinator; it is not started.
 func (c *Cluster) addCoordinator() (address string, err error) {
 	name := fmt.Sprintf("coordinator-%d", len(c.Coordinators)+1)
-	http, err1 := procs.Address()
-	presence, err2 := procs.Address()
+	http, err1 := c.listen(name)
+	presence, err2 := c.listen(name)
 	etcd, err3 := c.link(name, "etcd", c.Servers.Etcd)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return "", err
@@ -160,11 +169,11 @@ func (c *Cluster) addCoordinator() (address string, err error) {
 
 // AddWorker adds one worker; it is not started.
 func (c *Cluster) AddWorker() (*procs.Process, error) {
-	a, err := procs.Address()
+	name := fmt.Sprintf("worker-%d", len(c.Workers)+1)
+	a, err := c.listen(name)
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("worker-%d", len(c.Workers)+1)
 	p, err := c.process("record-worker", name, append([]string{"--http-addr", a, "--data-dir", c.path("data"),
 		"--concurrency", fmt.Sprint(c.Concurrency)}, c.Worker...))
 	if err != nil {
@@ -188,9 +197,13 @@ func (c *Cluster) process(binary, name string, args []string) (*procs.Process, e
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	return &procs.Process{Name: name, Path: filepath.Join(c.Servers.Bin, binary), Log: c.path(name + ".log"), Env: append([]string(nil), c.Env...),
+	p := &procs.Process{Name: name, Path: filepath.Join(c.Servers.Bin, binary), Log: c.path(name + ".log"), Env: append([]string(nil), c.Env...),
 		Args: append([]string{"--id", name, "--prefix", c.Prefix, "--redis-url", redis, "--rabbitmq-url", rabbit,
-			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}, nil
+			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}
+	if c.apart(name) {
+		p.Path, p.Args = c.Net.Command(p.Path, p.Args)
+	}
+	return p, nil
 }
 
 // link puts a relay between two parts and returns the address, in the form in
@@ -198,6 +211,9 @@ func (c *Cluster) process(binary, name string, args []string) (*procs.Process, e
 // an address that names several. The addresses that parts tell each other are
 // changed on the way.
 func (c *Cluster) link(who, whom, address string) (string, error) {
+	if c.apart(who) && hostPort.MatchString(address) {
+		return c.door(who, whom, address)
+	}
 	if c.Links == nil {
 		return address, nil
 	}
@@ -273,6 +289,12 @@ func (c *Cluster) Close() error {
 	}
 	if c.Links != nil {
 		c.Links.Close()
+	}
+	if c.Net != nil {
+		c.doors.Close()
+		if err := c.Net.Close(); err != nil {
+			c.Sayf("%v", err)
+		}
 	}
 	if c.API != nil {
 		c.API.Close()
