@@ -74,6 +74,7 @@ type Catalog struct {
 	mu      sync.RWMutex
 	history History // of the etcd that is believed; no ID: none yet
 	age     int     // counts the histories that were believed
+	broken  bool    // etcd was seen to have gone back and is not restored
 	loaded  bool
 	flows   map[ids.FlowID]entry[Record]
 	pauses  map[ids.FlowID]entry[time.Time]

@@ -56,6 +56,10 @@
 // writes each flow and one the marker. What users ask meanwhile is refused as
 // unavailable, since the marker is not there.
 //
+// That a history has gone back is remembered until the catalog is restored: elections
+// and members alone may carry a young etcd past the revision that was seen before the
+// next look, which would find nothing wrong.
+//
 //   - Both stores are empty: a new marker is written, and nothing is restored.
 //   - The ledger has no marker: it was emptied. It takes over etcd's, and the flows
 //     come back from etcd (package mirror).

@@ -60,7 +60,8 @@ func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 			return 0, err
 		}
 	}
-	if h, _ := c.believed(); revision < h.Revision {
+	if h, age := c.believed(); revision < h.Revision {
+		c.gaveAway(age)
 		return 0, errAnother
 	}
 	c.finishLoad(seen, revision)

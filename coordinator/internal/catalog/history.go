@@ -62,7 +62,7 @@ func (c *Catalog) admit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before, _ := c.believed(); !h.follows(before) {
+	if before, _ := c.believed(); !c.goesOn(h) {
 		if before.ID != "" {
 			c.log.Error("etcd's history is another one: nothing it says is believed before the flows are restored",
 				"marker", h.ID, "revision", h.Revision, "term", h.Term, "seen_revision", before.Revision, "seen_term", before.Term)
@@ -81,13 +81,23 @@ func (c *Catalog) admit(ctx context.Context) error {
 func (c *Catalog) believe(h History) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !h.follows(c.history) {
+	if c.broken || !h.follows(c.history) {
 		c.age++
 		renew(c.flows)
 		renew(c.pauses)
 		c.flowsSeen, c.pausesSeen = 0, 0
 	}
-	c.history = h
+	c.history, c.broken = h, false
+}
+
+// goesOn reports whether a look shows the history that is believed. One that does
+// not is remembered until the catalog is restored: a young etcd grows, by elections
+// alone, and at the next look it may be past the revision that gave it away.
+func (c *Catalog) goesOn(h History) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = c.broken || c.history.ID != "" && !h.follows(c.history)
+	return !c.broken && h.follows(c.history)
 }
 
 // renew makes every entry older than any revision.
@@ -129,12 +139,19 @@ func (c *Catalog) still(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // etcd is away: the watch says so
 	}
-	if before, _ := c.believed(); !h.follows(before) {
+	if !c.goesOn(h) {
 		return errAnother
 	}
 	c.believe(h)
 	c.adopt(ctx, h)
 	return nil
+}
+
+// gaveAway notes that an answer is none of the history of that age.
+func (c *Catalog) gaveAway(age int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = c.broken || age == c.age
 }
 
 // guarded makes a transaction that is believed only while etcd's history is the
@@ -164,6 +181,7 @@ func (c *Catalog) guarded(ctx context.Context, op string, conds []clientv3.Cmp, 
 		}
 	}
 	if !now.follows(h) {
+		c.gaveAway(age)
 		return nil, 0, &Unavailable{Op: op, Err: errRestoring}
 	}
 	return resp, age, nil

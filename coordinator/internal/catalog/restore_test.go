@@ -174,6 +174,61 @@ func TestAnOlderEtcd(t *testing.T) {
 	}
 }
 
+// TestAnOlderEtcdCatchesUp: a history that was seen to have gone back is another
+// one, even if its revision has passed the one seen before at the next look.
+func TestAnOlderEtcdCatchesUp(t *testing.T) {
+	c := connect(t)
+	p, ctx := prefix(t, c), background(t)
+	from := &copies{flows: map[ids.FlowID]Copy{}, deleted: map[uuid.UUID]bool{}}
+	cat := opened(t, c, p, from)
+	if err := cat.admit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	gone, _, err := cat.Put(ctx, "gone", want(`{"x":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.mu.Lock()
+	from.flows["young"], from.deleted[gone.UID] = copyOf("young", uuid.New(), 1, false), true
+	from.mu.Unlock()
+	for name, look := range map[string]func() error{
+		"glance": func() error { return cat.still(ctx) },
+		"call":   func() error { _, err := cat.GetFresh(ctx, "gone"); return err },
+	} {
+		h, err := cat.look(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Revision += 3 // as far as the etcd before it was seen
+		cat.believe(h)
+		if err := look(); err == nil {
+			t.Errorf("%s: a history that has gone back is believed", name)
+		}
+		for range 5 {
+			if _, err := c.Put(ctx, p+"/members/other", name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cat.still(ctx); err == nil {
+			t.Errorf("%s: it is believed since it has caught up", name)
+		}
+		_, age := cat.believed()
+		if err := cat.admit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, now := cat.believed(); now == age {
+			t.Errorf("%s: what memory has is taken for the new history's", name)
+		}
+		if err := cat.still(ctx); err != nil {
+			t.Errorf("%s: it is not believed once it is restored: %v", name, err)
+		}
+	}
+	have, err := cat.inventory(ctx)
+	if _, young := have["young"]; err != nil || !young || len(have) != 1 || len(from.told) != 1 {
+		t.Errorf("etcd has %+v, told %q, %v", have, from.told, err)
+	}
+}
+
 // TestAnEmptiedLedger takes over the catalog's marker, and restores nothing.
 func TestAnEmptiedLedger(t *testing.T) {
 	c := connect(t)
