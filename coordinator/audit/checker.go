@@ -30,6 +30,7 @@ type checker struct {
 	bounds Range
 	proof  Proof
 	found  []finding
+	torn   torn
 	after  string // the last record that was read
 	last   time.Time
 	epoch  ids.Epoch
@@ -133,6 +134,7 @@ func (c *checker) finish() Proof {
 			c.unended(x)
 		}
 	}
+	c.excuse()
 	c.proof.Violations = make([]Violation, len(c.found))
 	for i, f := range c.found {
 		c.proof.Violations[i] = f.Violation
@@ -214,8 +216,10 @@ func (c *checker) record(r ledger.Record) error {
 		c.clock.set(c, r)
 	case "recovery":
 		c.recovered(r)
+		c.torn.recovered(r)
 	case "repair":
 		c.proof.Repairs++
+		c.torn.repaired(r)
 		if kind, _, _ := strings.Cut(r.Detail, ": "); r.UUID == uuid.Nil || kind == "stray" || c.ended.has(r.UUID) {
 			return nil // of a flow's counters, or of what tells of an ended or a lost cycle
 		}

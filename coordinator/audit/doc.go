@@ -77,7 +77,11 @@
 // have. The first are counted as restored; the second is held against
 // at-most-once nodes alone, as a claim that may have started them. A third is an epoch
 // whose takeover was lost, and that another followed before it could take over again:
-// it is excused when the journal says that Redis was restarted.
+// it is excused when the journal says that Redis was restarted. A fourth is half a script,
+// which Redis may keep when its file was cut in the middle: a state without its record.
+// The leader repairs what follows from it; a cycle with such a repair, in a journal
+// that tells of a restart of Redis, is not held to records that can be missing, and
+// counted as torn.
 //
 // Three records may come when the node, or the cycle, has ended: the broker's
 // confirmation of an offer, a heartbeat's refusal, and the removal of the cycle.

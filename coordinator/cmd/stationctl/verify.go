@@ -120,7 +120,7 @@ func (a *app) showProof(p api.Proof) {
 	a.fields("records", fmt.Sprintf("%d, %s to %s", p.Records, dash(p.First), dash(p.Last)), "dropped by the cap", some(p.Trimmed),
 		"whole cycles", number(p.Cycles), "open", number(p.Open), "began before", number(p.Partial), "without plan", some(p.Unplanned),
 		"compared", fmt.Sprintf("%d flows, %d cycles, %d nodes", p.Flows, p.Compared, p.Nodes), "always in motion", some(p.Moving),
-		"repairs", number(p.Repairs), "claims restored", some(p.Restored), "violations", number(p.Broken),
+		"repairs", number(p.Repairs), "claims restored", some(p.Restored), "cycles torn", some(p.Torn), "violations", number(p.Broken),
 		"took", fmt.Sprintf("%dms%s", p.TookMS, rate))
 	a.showSlots(p.Slots)
 	if len(p.Violations) == 0 {

@@ -82,7 +82,7 @@ func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof,
 
 func proof(p audit.Proof) api.Proof {
 	out := api.Proof{Clean: p.Clean, Records: p.Records, First: p.First, Last: p.Last, Checked: p.Checked, Cycles: p.Cycles, Open: p.Open,
-		Partial: p.Partial, Unplanned: p.Unplanned, Repairs: p.Repairs, Restored: p.Restored, Broken: p.Broken,
+		Partial: p.Partial, Unplanned: p.Unplanned, Repairs: p.Repairs, Restored: p.Restored, Torn: p.Torn, Broken: p.Broken,
 		Trimmed: p.Removed, Flows: p.Flows, Compared: p.Compared, Nodes: p.Nodes, Moving: p.Moving, Slots: make([]api.SlotCount, len(p.Slots)),
 		Violations: make([]api.Violation, len(p.Violations)), TookMS: p.Took.Milliseconds()}
 	for i, s := range p.Slots {

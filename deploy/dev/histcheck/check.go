@@ -68,6 +68,11 @@ func Check(e Evidence) []Violation {
 	c.runs()
 	c.witness()
 	c.answers()
+	for _, l := range c.lacking {
+		if !e.RedisLost || !l.in.mended {
+			c.found = append(c.found, l.Violation)
+		}
+	}
 	return c.found
 }
 
@@ -104,6 +109,13 @@ type checker struct {
 	numbered map[place]*cycleHistory // by flow and number
 	now      ledger.Record
 	found    []Violation
+	lacking  []lack
+}
+
+// lack is a fault that a record explains which Redis lost in the middle of a step.
+type lack struct {
+	in *cycleHistory
+	Violation
 }
 
 type flowHistory struct {
@@ -124,6 +136,7 @@ type cycleHistory struct {
 	endedAt   time.Time
 	nodes     map[ids.NodeID]*nodeHistory
 	outcomes  int
+	mended    bool // something was put back in it
 }
 
 type nodeHistory struct {
@@ -141,6 +154,12 @@ type nodeHistory struct {
 
 func (c *checker) fault(rule, format string, args ...any) {
 	c.found = append(c.found, Violation{Rule: rule, Entry: c.now.ID, Text: fmt.Sprintf(format, args...)})
+}
+
+// lacks notes a fault unless it turns out that the cycle was mended after Redis had
+// lost something: half a step may have its state and no record.
+func (c *checker) lacks(k *cycleHistory, rule, format string, args ...any) {
+	c.lacking = append(c.lacking, lack{k, Violation{Rule: rule, Entry: c.now.ID, Text: fmt.Sprintf(format, args...)}})
 }
 
 func (c *checker) record(r ledger.Record) {
@@ -170,6 +189,9 @@ func (c *checker) record(r ledger.Record) {
 	case "repair":
 		if !c.evidence.RedisLost && !strings.HasPrefix(r.Detail, "message: ") { // a broker or a worker may lose one
 			c.fault("repair", "%s was mended (%s), yet Redis lost nothing", r.Attempt, r.Detail)
+		}
+		if k := c.cycles[r.UUID]; k != nil && !strings.HasPrefix(r.Detail, "message: ") {
+			k.mended = true
 		}
 	case "cycle_cancel", "cycle_end", "ready", "dispatch", "claim", "expire", "retry_later", "outcome":
 		k := c.cycles[r.UUID]

@@ -75,7 +75,7 @@ func (c *checker) inCycle(k *cycleHistory, r ledger.Record) {
 func (c *checker) inputs(k *cycleHistory, r ledger.Record) {
 	for _, from := range k.flow.Flow.Inputs[r.Node] {
 		if src := k.nodes[from]; src == nil || src.outcome == "" {
-			c.fault("inputs", "%s of %s before the outcome of its input %s", r.Op, r.Attempt, from)
+			c.lacks(k, "inputs", "%s of %s before the outcome of its input %s", r.Op, r.Attempt, from)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (c *checker) claim(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 		c.fault("claim", "%s is claimed after its outcome", r.Attempt)
 	}
 	if n.offers[r.N] == 0 {
-		c.fault("claim", "%s is claimed and was never offered", r.Attempt)
+		c.lacks(k, "claim", "%s is claimed and was never offered", r.Attempt)
 	}
 	if r.Token == "" {
 		c.fault("claim", "%s is claimed without a token", r.Attempt)
@@ -122,7 +122,7 @@ func (c *checker) outcome(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	switch n.outcome {
 	case "succeeded", "failed", "unknown":
 		if n.tokens[r.N] == "" || n.tokens[r.N] != r.Token {
-			c.fault("outcome", "%s %s by a token that holds no claim", r.Attempt, n.outcome)
+			c.lacks(k, "outcome", "%s %s by a token that holds no claim", r.Attempt, n.outcome)
 		}
 		if n.revoked[r.N] && n.outcome == "succeeded" {
 			c.fault("outcome", "%s succeeds under a claim that was revoked", r.Attempt)
@@ -150,11 +150,11 @@ func (c *checker) cycleEnd(k *cycleHistory, r ledger.Record) {
 	}
 	k.ended, k.endedAt = r.Detail, r.At
 	if k.flow.known && k.outcomes != len(k.flow.Flow.Inputs) {
-		c.fault("outcome", "cycle %s/%d ends with %d outcomes for %d nodes", r.Flow, r.Cycle, k.outcomes, len(k.flow.Flow.Inputs))
+		c.lacks(k, "outcome", "cycle %s/%d ends with %d outcomes for %d nodes", r.Flow, r.Cycle, k.outcomes, len(k.flow.Flow.Inputs))
 	}
 	for id, n := range k.nodes {
 		if n.outcome == "" {
-			c.fault("outcome", "cycle %s/%d ends without an outcome of %s", r.Flow, r.Cycle, id)
+			c.lacks(k, "outcome", "cycle %s/%d ends without an outcome of %s", r.Flow, r.Cycle, id)
 		}
 	}
 	bad := false
