@@ -101,17 +101,48 @@ type offer struct {
 func Run(ctx context.Context, cfg Config) error {
 	g, ctx := errgroup.WithContext(ctx)
 	open := make(chan offer, window)
-	d := &dispatcher{Config: cfg, open: open}
+	d := &dispatcher{Config: cfg, open: open, backs: make(chan refusal, window)}
 	d.patience.Store(int64(minPatience))
 	g.Go(func() error { defer close(open); return d.publish(ctx) })
 	g.Go(func() error { return d.settle(ctx) })
+	g.Go(func() error { d.giveBack(ctx); return nil })
 	return g.Wait()
+}
+
+// breath is how long an offer waits that the broker refused: a queue in trouble
+// refuses at once, and would be asked as fast as it can answer.
+const breath = 100 * time.Millisecond
+
+// refusal is what was not confirmed, and when it may be offered again.
+type refusal struct {
+	ids []string
+	due time.Time
+}
+
+// giveBack returns refused entries to the reader when they have waited.
+func (d *dispatcher) giveBack(ctx context.Context) {
+	for {
+		select {
+		case r := <-d.backs:
+			t := time.NewTimer(time.Until(r.due))
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				t.Stop()
+			}
+			d.Done(r.ids...)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 type dispatcher struct {
 	Config
 	open     chan offer
-	patience atomic.Int64                        // set by settle
+	patience atomic.Int64 // set by settle
+	backs    chan refusal
+	refused  bool                                // the broker did not confirm what it got last; of settle
 	down     bool                                // the last publish found no connection
 	checked  time.Time                           // when the ledger last confirmed the epoch
 	told     struct{ published, confirmed bool } // the first of this epoch
@@ -285,11 +316,21 @@ func isDone(r *taskqueue.Receipt) bool {
 
 func (d *dispatcher) mark(ctx context.Context, confirmed []ledger.Entry, back []string) error {
 	if len(back) > 0 {
-		d.Log.Warn("offers were not confirmed and will be made again", "count", len(back))
-		d.Done(back...)
+		if !d.refused {
+			d.refused = true
+			d.Log.Warn("offers are not confirmed and will be made again", "count", len(back))
+		}
+		select {
+		case d.backs <- refusal{back, time.Now().Add(breath)}:
+		case <-ctx.Done():
+		}
 	}
 	if len(confirmed) == 0 {
 		return nil
+	}
+	if len(back) == 0 && d.refused {
+		d.refused = false
+		d.Log.Info("offers are confirmed again")
 	}
 	if !d.told.confirmed {
 		d.told.confirmed = true

@@ -276,17 +276,30 @@ func TestRabbitLosesMessages(t *testing.T) {
 			queue = name
 		}
 	}
-	for _, how := range []string{"purge_queue", "delete_queue", "data"} {
+	for _, how := range []string{"purge_queue", "delete_queue", "young", "data"} {
 		t.Run(how, func(t *testing.T) {
 			skip := len(c.read())
 			c.run(t, "burst")
 			c.entry(t, 10*time.Second, skip, "claims", func(r ledger.Record) bool { return r.Op == "claim" && r.Flow == "burst" })
-			if how == "data" {
+			switch how {
+			case "young": // a broker that is killed soon after a queue was declared keeps its name and no more
+				if out, err := system.Ctl("rabbitmqctl", "-q", "delete_queue", queue); err != nil {
+					t.Fatal(out, err)
+				}
+				c.until(t, 20*time.Second, "the queue again", func() (bool, string) {
+					out, err := system.Ctl("rabbitmqctl", "-q", "list_queues", "--no-table-headers", "name")
+					return err == nil && strings.Contains(out, queue), out
+				})
+				must(t, system.Do("kill", "rabbitmq"))
+				must(t, system.Do("start", "rabbitmq"))
+			case "data":
 				must(t, system.Do("kill", "rabbitmq"))
 				must(t, os.RemoveAll(filepath.Join(c.folder("rabbitmq"), "data")))
 				must(t, system.Do("start", "rabbitmq"))
-			} else if out, err := system.Ctl("rabbitmqctl", "-q", how, queue); err != nil {
-				t.Fatal(out, err)
+			default:
+				if out, err := system.Ctl("rabbitmqctl", "-q", how, queue); err != nil {
+					t.Fatal(out, err)
+				}
 			}
 			up := time.Now()
 			c.progress(t, 40*time.Second, 2)

@@ -53,10 +53,12 @@ type lane struct {
 	open map[uint64]*taskqueue.Receipt // by tag
 
 	returned chan struct{} // a message came back: the queue is gone
+	dead     chan struct{} // the queue has refused everything for long
+	refused  time.Time     // since when it does; of the handler alone
 }
 
 func newLane(cfg Config, log hclog.Logger, queue string) *lane {
-	return &lane{cfg: cfg, log: log, queue: queue, open: map[uint64]*taskqueue.Receipt{}, returned: make(chan struct{}, 1)}
+	return &lane{cfg: cfg, log: log, queue: queue, open: map[uint64]*taskqueue.Receipt{}, returned: make(chan struct{}, 1), dead: make(chan struct{}, 1)}
 }
 
 // publish sends a message, or puts it in line.
@@ -158,9 +160,31 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 			}
 			l.log.Warn("queue was gone, declared again")
 			l.resume(channel)
+		case <-l.dead:
+			l.hold()
+			if err := conn.bounded(answerTimeout, func() error { return l.cfg.deleteOn(conn.Connection, l.queue) }); err != nil {
+				l.log.Warn("queue takes no message and can't be deleted", "error", err)
+			}
+			leaveVacant(handled)
+			if err := l.declare(conn); err != nil {
+				l.refuse()
+				_ = channel.Close() // ends the handler
+				<-handled
+				return err
+			}
+			l.log.Warn("queue took no message for long, replaced by a new one", "after", deadAfter)
+			l.resume(channel)
 		}
 	}
 }
+
+// deadAfter is how long a queue may refuse every message before it is replaced.
+// RabbitMQ 3.10 keeps the name of a quorum queue whose process is lost, when it was
+// killed in the first seconds of that queue: such a queue can be declared, and nacks
+// whatever is published and ends the connection of whoever consumes. Members that
+// elect a leader need a second or two. What a replaced queue held is offered again,
+// for no doorbell is missed for good.
+const deadAfter = 4 * time.Second
 
 // vacancy is how long a queue that was deleted stays away before it is declared
 // again. RabbitMQ tells its consumers a moment after the deletion. One that finds a
@@ -243,14 +267,30 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			failpoint.Before("confirm")
 			switch {
 			case !c.Ack:
+				l.refusal(time.Now())
 				l.resolve(c.DeliveryTag, taskqueue.ErrUnconfirmed)
 			case unroutable[c.DeliveryTag]:
 				l.resolve(c.DeliveryTag, taskqueue.ErrUnroutable)
 			default:
+				l.refused = time.Time{}
 				l.resolve(c.DeliveryTag, nil)
 			}
 			failpoint.After("confirm")
 			delete(unroutable, c.DeliveryTag)
+		}
+	}
+}
+
+// refusal notes a message that the queue refused.
+func (l *lane) refusal(now time.Time) {
+	switch {
+	case l.refused.IsZero():
+		l.refused = now
+	case now.Sub(l.refused) >= deadAfter:
+		l.refused = time.Time{}
+		select {
+		case l.dead <- struct{}{}:
+		default:
 		}
 	}
 }

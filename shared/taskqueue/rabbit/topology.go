@@ -53,3 +53,18 @@ func (c Config) declareOn(conn *amqp.Connection, queue string) error {
 	}
 	return nil
 }
+
+// deleteOn deletes a queue with all that is in it.
+func (c Config) deleteOn(conn *amqp.Connection, queue string) error {
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open a channel: %w", err)
+	}
+	if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
+		return fmt.Errorf("delete queue %s: %w", queue, err)
+	}
+	if err := ch.Close(); err != nil {
+		return fmt.Errorf("close a channel: %w", err)
+	}
+	return nil
+}
