@@ -35,7 +35,7 @@ func newMetrics(l *ledger.Ledger) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 300}}),
 		fenced:   prometheus.NewCounter(prometheus.CounterOpts{Name: "station_fenced_total", Help: "Leaderships ended because the ledger refused a write by its epoch."}),
 		heldBack: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_publishes_held_back_total", Help: "Tasks that were not published because another coordinator led by then."}),
-		mended:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis loses nothing."}, []string{"kind"}),
+		mended:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_repairs_total", Help: "What the audit put back, by kind. 0 while Redis and RabbitMQ lose nothing."}, []string{"kind"}),
 		closed:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "station_cycles_ended_total", Help: "Cycles ended, by final status."}, []string{"status"}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_cycle_seconds", Help: "From start to end of cycles.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600}}),

@@ -36,6 +36,13 @@
 // an error that is ErrDisconnected; receipts that are open stay open, and may
 // yet resolve with nil when the alarm ends.
 //
+// A queue may be there in name only: RabbitMQ 3.10 keeps the record of a quorum queue
+// that is some seconds old when the broker is killed, and loses its process. It can be
+// declared, nacks what is published to it, and ends the connection of whoever consumes
+// it. A lane whose queue has refused everything for 4 seconds deletes the queue and
+// declares it anew. What it held is lost with it; doorbells are rung again. Members
+// of a queue that elect a leader refuse for a second or two, so it is not done sooner.
+//
 // When a lane cannot open (the queue exists with other arguments, its quorum is
 // gone) its receipts resolve with ErrUnconfirmed and so does everything
 // published to it until the next attempt, a second later at most.
