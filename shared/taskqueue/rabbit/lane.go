@@ -54,7 +54,8 @@ type lane struct {
 
 	returned chan struct{} // a message came back: the queue is gone
 	dead     chan struct{} // the queue has refused everything for long
-	refused  time.Time     // since when it does; of the handler alone
+	refused  time.Time     // since when it does, of the handler alone,
+	last     time.Time     // and when it did last
 }
 
 func newLane(cfg Config, log hclog.Logger, queue string) *lane {
@@ -281,10 +282,13 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 	}
 }
 
-// refusal notes a message that the queue refused.
+// refusal notes a message that the queue refused. Refusals that lie apart say nothing of
+// the time between: what is refused is published again and again.
 func (l *lane) refusal(now time.Time) {
+	before := l.last
+	l.last = now
 	switch {
-	case l.refused.IsZero():
+	case l.refused.IsZero() || now.Sub(before) > deadAfter/4:
 		l.refused = now
 	case now.Sub(l.refused) >= deadAfter:
 		l.refused = time.Time{}
