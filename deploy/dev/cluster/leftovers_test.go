@@ -109,7 +109,7 @@ func (c *cluster) kept(t *testing.T, docs []*doc) []string {
 // documented lists the keys that an idle ledger has.
 func (c *cluster) documented(t *testing.T, docs []*doc) map[string]bool {
 	t.Helper()
-	out := map[string]bool{"epoch": true, "schema": true, "run": true, "clock": true, "clock_at": true, "catalog": true, "flows": true, "workers": true, "coordinators": true, "once": true, "journal": true}
+	out := map[string]bool{"epoch": true, "schema": true, "run": true, "clock_at": true, "catalog": true, "flows": true, "workers": true, "coordinators": true, "once": true, "journal": true}
 	for _, w := range c.workers {
 		out["worker:"+w.Name] = true
 	}

@@ -49,7 +49,7 @@ func (c *checker) inCycle(k *cycleHistory, r ledger.Record) {
 	case "dispatch":
 		n.marks[r.N]++
 		if n.marks[r.N] > n.offers[r.N] {
-			c.fault("dispatch", "%s is dispatched %d times and was offered %d times", r.Attempt, n.marks[r.N], n.offers[r.N])
+			c.lacks(k, "dispatch", "%s is dispatched %d times and was offered %d times", r.Attempt, n.marks[r.N], n.offers[r.N])
 		}
 	case "claim":
 		c.claim(k, n, r)
