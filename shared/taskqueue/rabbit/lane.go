@@ -150,33 +150,36 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 			}
 			return nil
 		case <-l.returned:
-			// The handler goes on meanwhile, so the answer can come through.
-			l.hold()
-			leaveVacant(handled)
-			if err := l.declare(conn); err != nil {
-				l.refuse()
-				_ = channel.Close() // ends the handler
-				<-handled
+			if err := l.renew(conn, channel, handled); err != nil {
 				return err
 			}
 			l.log.Warn("queue was gone, declared again")
-			l.resume(channel)
 		case <-l.dead:
 			l.hold()
 			if err := conn.bounded(answerTimeout, func() error { return l.cfg.deleteOn(conn.Connection, l.queue) }); err != nil {
 				l.log.Warn("queue takes no message and can't be deleted", "error", err)
 			}
-			leaveVacant(handled)
-			if err := l.declare(conn); err != nil {
-				l.refuse()
-				_ = channel.Close() // ends the handler
-				<-handled
+			if err := l.renew(conn, channel, handled); err != nil {
 				return err
 			}
 			l.log.Warn("queue took no message for long, replaced by a new one", "after", deadAfter)
-			l.resume(channel)
 		}
 	}
+}
+
+// renew declares a queue that is gone and goes on with what waits for it. The handler
+// goes on meanwhile, so the answer can come through; an error ends it.
+func (l *lane) renew(conn *connection, channel *amqp.Channel, handled <-chan struct{}) error {
+	l.hold()
+	leaveVacant(handled)
+	if err := l.declare(conn); err != nil {
+		l.refuse()
+		_ = channel.Close() // ends the handler
+		<-handled
+		return err
+	}
+	l.resume(channel)
+	return nil
 }
 
 // deadAfter is how long a queue may refuse every message before it is replaced.
