@@ -29,6 +29,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/expr"
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/process"
@@ -62,7 +63,10 @@ type Config struct {
 	// lives, so that they need not wait for its lease when it crashed.
 	Presence        net.Listener
 	PresenceAddress string // host:port under which others reach it; its own when empty
-	Log             hclog.Logger
+	// Profiles, when set, is where profiles and recordings of hops are served; see
+	// process.ListenProfiles.
+	Profiles net.Listener
+	Log      hclog.Logger
 	// Elected, when set, hears of each epoch this coordinator leads in.
 	Elected func(epoch ids.Epoch)
 	// Ended, when set, hears of each cycle that ends while this coordinator
@@ -168,8 +172,15 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 	}
 	log.Info("coordinator starts", "api", cfg.Advertise)
 	defer log.Info("coordinator stopped")
+	profiles := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	if cfg.Profiles != nil {
+		log.Info("profiles are served", "address", cfg.Profiles.Addr())
+		profiles = func(ctx context.Context) error {
+			return process.Serve(ctx, cfg.Profiles, process.Profiles(hop.Handle))
+		}
+	}
 	return process.NewGroup(log,
-		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}, {Name: "clock", Run: now.Run}},
+		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}, {Name: "clock", Run: now.Run}, {Name: "profiles", Run: profiles}},
 		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "warm", Run: func(ctx context.Context) error {
 			return warm(ctx, flows, queue, cfg.Prefix)
 		}}, {Name: "api", Run: func(ctx context.Context) error {

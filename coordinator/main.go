@@ -31,6 +31,7 @@ type Settings struct {
 	Prefix            string        `help:"First part of every key and queue name." default:"station"`
 	QueueType         string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
 	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
+	Pprof             string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	Advertise         string        `help:"URL under which others reach the API." placeholder:"URL"`
 	PresenceAddr      string        `help:"Where this coordinator shows to the others that it lives; empty for nowhere. A crash is then noticed at once and not by the lease." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	PresenceAdvertise string        `help:"HOST:PORT under which other coordinators reach --presence-addr." placeholder:"HOST:PORT"`
@@ -81,6 +82,12 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 	}
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("coordinator settings: %w", err)
+	}
+	if s.Pprof != "" {
+		if cfg.Profiles, err = process.ListenProfiles(ctx, s.Pprof); err != nil {
+			return &process.UsageError{Err: err}
+		}
+		defer func() { _ = cfg.Profiles.Close() }() // if Run did not
 	}
 	if s.PresenceAddr != "" {
 		if cfg.Presence, err = lc.Listen(ctx, "tcp", s.PresenceAddr); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +78,16 @@ func TestReporterLives(t *testing.T) {
 			t.Errorf("%d beats, left %d times", s.beats, s.left)
 		}
 	})
+}
+
+// A port for profiles that others could reach is refused before anything is asked of
+// the servers.
+func TestProfilesStayHere(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", ":0", "7009"} {
+		s := Settings{Concurrency: 1, Lease: time.Second, RedisURL: "redis://127.0.0.1:1/0", Pprof: address}
+		err := serve(t.Context(), s, hclog.NewNullLogger(), nil)
+		if process.ExitCode(err) != process.ExitUsage || !strings.Contains(err.Error(), "pprof") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
 }

@@ -19,6 +19,7 @@ type Settings struct {
 	Prefix       string        `help:"First part of every key and queue name." default:"station"`
 	QueueType    string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
 	HTTPAddr     string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`
+	Pprof        string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	Advertise    string        `help:"HOST:PORT under which coordinators reach --http-addr." placeholder:"HOST:PORT"`
 	Coordinators []string      `help:"URLs of coordinators to ask before an at-most-once node starts, separated by commas; those that announce themselves in the ledger when empty." sep:"," placeholder:"URL"`
 	ID           string        `help:"Name of this worker; made up when empty."`

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/process"
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 	"github.com/tradingflow/weather-station/worker/builtin"
 	"github.com/tradingflow/weather-station/worker/node"
@@ -35,6 +36,12 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 			return fmt.Errorf("listen for health: %w", err)
 		}
 		defer func() { _ = cfg.Health.Close() }() // if Run did not
+	}
+	if s.Pprof != "" {
+		if cfg.Profiles, err = process.ListenProfiles(ctx, s.Pprof); err != nil {
+			return &process.UsageError{Err: err}
+		}
+		defer func() { _ = cfg.Profiles.Close() }() // if Run did not
 	}
 	// A slot may hold a Redis call each, and heartbeats must never wait for one.
 	l, err := ledger.Wait(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, Connections: s.Concurrency + 8}, log)

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tradingflow/weather-station/shared/expr"
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -56,6 +57,9 @@ type Config struct {
 	// Health, when set, is where /livez, /readyz and /metrics are served. The
 	// leader dials its address to see whether the worker lives.
 	Health net.Listener
+	// Profiles, when set, is where profiles and recordings of hops are served; see
+	// process.ListenProfiles.
+	Profiles net.Listener
 	// Advertise is the host:port under which coordinators reach Health. When
 	// empty it is Health's own address, with this host's name for one that
 	// listens everywhere.
@@ -156,6 +160,12 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 		mux.HandleFunc("GET /worker", identity(cfg.ID))
 		mux.HandleFunc("GET /worker/presence", presence(cfg.ID))
 		base = append(base, process.Service{Name: "health", Run: func(ctx context.Context) error { return process.Serve(ctx, cfg.Health, mux) }})
+	}
+	if cfg.Profiles != nil {
+		log.Info("profiles are served", "address", cfg.Profiles.Addr())
+		base = append(base, process.Service{Name: "profiles", Run: func(ctx context.Context) error {
+			return process.Serve(ctx, cfg.Profiles, process.Profiles(hop.Handle))
+		}})
 	}
 	work := process.Service{Name: "intake", Run: func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { reporter.draining.Store(true); health.Drain("shutting down") })

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -206,6 +207,7 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 		return d.gaveBack(e, d.Ledger.Hold(ctx, d.Epoch, e, ledger.HeldByType(n.Pool, n.Type), "no_worker"))
 	}
 	t := task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool}
+	hop.Pass(hop.Offered, e.Attempt)
 	receipt, err := d.Publisher.Publish(ctx, taskqueue.Queue(d.Prefix, n.Pool), e.ID, t.Encode())
 	if err != nil {
 		if !d.down && ctx.Err() == nil {
@@ -214,6 +216,7 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 		}
 		return d.gaveBack(e, err)
 	}
+	hop.Pass(hop.Published, e.Attempt)
 	if d.down {
 		d.down = false
 		d.Log.Info("tasks are published again")
@@ -336,9 +339,13 @@ func (d *dispatcher) mark(ctx context.Context, confirmed []ledger.Entry, back []
 		d.told.confirmed = true
 		d.Log.Debug("first offer confirmed")
 	}
+	for _, e := range confirmed {
+		hop.Pass(hop.Confirmed, e.Attempt)
+	}
 	err := d.Ledger.Dispatched(ctx, d.Epoch, confirmed)
 	entries := make([]string, len(confirmed))
 	for i, e := range confirmed {
+		hop.Pass(hop.Dispatched, e.Attempt)
 		entries[i] = e.ID
 	}
 	d.Done(entries...)

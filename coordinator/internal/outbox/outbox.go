@@ -22,6 +22,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
@@ -160,6 +161,9 @@ func (r *Reader) handOut(entries []ledger.Entry) {
 			continue
 		}
 		r.hand[e.ID] = struct{}{}
+		if e.Kind == ledger.KindReady {
+			hop.Pass(hop.Read, e.Attempt)
+		}
 		q.put(e)
 	}
 }

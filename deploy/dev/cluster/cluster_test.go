@@ -31,6 +31,8 @@ type setup struct {
 	coordinator []string // more flags of every coordinator
 	redis       string   // URL of a Redis of its own; "" = everybody's
 	faults      bool     // servers or processes are killed: errors may be logged
+	single      bool     // one worker instead of three
+	profiles    bool     // every process serves profiles
 }
 
 // cluster is two coordinators and three workers under a prefix of their own.
@@ -45,6 +47,7 @@ type cluster struct {
 	coordinators []*process
 	workers      []*process
 	flows        map[ids.FlowID]histcheck.Flow // registered here
+	profiles     []string                      // addresses, if the setup asks for them
 
 	journal []ledger.Record // as read so far
 }
@@ -71,7 +74,11 @@ func start(t *testing.T, s setup) *cluster {
 		c.coordinators = append(c.coordinators, c.process(t, "coordinator", fmt.Sprintf("coordinator-%d", i), append([]string{
 			"--etcd-endpoints", system.Etcd, "--leader-ttl", leaderTTL.String(), "--http-addr", a, "--journal-max", "2000000"}, s.coordinator...)))
 	}
-	for i := range 3 {
+	workers := 3
+	if s.single {
+		workers = 1
+	}
+	for i := range workers {
 		c.worker(t, "worker", fmt.Sprintf("worker-%d", i))
 	}
 	t.Cleanup(func() { c.stop(t) })
@@ -85,16 +92,21 @@ func start(t *testing.T, s setup) *cluster {
 	for _, p := range slices.Concat(c.coordinators, c.workers) {
 		p.start(t)
 	}
-	c.until(t, 30*time.Second, "a leader and three workers", func() (bool, string) {
+	c.until(t, 30*time.Second, "a leader and the workers", func() (bool, string) {
 		ws, err := c.api.Workers(c.ctx)
 		cl, err2 := c.api.Cluster(c.ctx)
-		return err == nil && err2 == nil && len(ws) == 3 && cl.Leader != nil && len(cl.Members) == 2, fmt.Sprint(len(ws), " workers, ", err, err2)
+		return err == nil && err2 == nil && len(ws) == workers && cl.Leader != nil && len(cl.Members) == 2, fmt.Sprint(len(ws), " workers, ", err, err2)
 	})
 	return c
 }
 
 func (c *cluster) process(t *testing.T, binary, name string, args []string) *process {
 	t.Helper()
+	if c.setup.profiles {
+		a := address(t)
+		c.profiles = append(c.profiles, a)
+		args = append(args, "--pprof", a)
+	}
 	return &process{procs.Process{Name: name, Path: filepath.Join(system.Bin, binary), Log: filepath.Join(c.dir, name+".log"), Args: append([]string{
 		"--id", name, "--prefix", c.prefix, "--redis-url", c.redis, "--rabbitmq-url", system.Rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
 }

@@ -8,8 +8,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"strings"
 	"time"
+
+	"github.com/tradingflow/weather-station/shared/process"
 )
 
 // Actions that the port for faults takes.
@@ -27,28 +28,7 @@ const remedy = "a cluster of processes can: start one by 'scripts/cluster up' (w
 // ListenFaults takes a port for faults. Whoever reaches it can end the cluster's
 // parts, so it must be a loopback address.
 func ListenFaults(ctx context.Context, address string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("faults: address %q: give HOST:PORT, as 127.0.0.1:7009: %w", address, err)
-	}
-	if !loopback(host) {
-		return nil, fmt.Errorf("faults: address %q is not of this machine alone: whoever reaches it can end parts of the cluster; give a loopback address, as 127.0.0.1:7009", address)
-	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("faults: %w", err)
-	}
-	if a, ok := ln.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
-		return nil, errors.Join(fmt.Errorf("faults: address %q is %s here, which is no loopback address", address, ln.Addr()), ln.Close())
-	}
-	return ln, nil
-}
-
-// loopback reports whether a host's name is one of this machine alone.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return process.ListenLocal(ctx, "faults", address, "end parts of the cluster")
 }
 
 // order is the body of a POST.
@@ -101,12 +81,8 @@ func (t *Topology) control() http.Handler {
 }
 
 func guard(r *http.Request) error {
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	if !loopback(strings.Trim(host, "[]")) {
-		return &refused{http.StatusForbidden, fmt.Errorf("host %q: use a loopback address", r.Host)}
+	if err := process.CheckLocal(r); err != nil {
+		return &refused{http.StatusForbidden, err}
 	}
 	return nil
 }

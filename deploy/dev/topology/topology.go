@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/tradingflow/weather-station/coordinator/client"
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/process"
 	"github.com/tradingflow/weather-station/shared/taskqueue/inproc"
@@ -41,6 +42,9 @@ type Config struct {
 	// Faults, when set, is where parts are killed, stopped and started over HTTP;
 	// see ListenFaults.
 	Faults net.Listener
+	// Profiles, when set, is where profiles and recordings of hops are served; see
+	// process.ListenProfiles.
+	Profiles net.Listener
 	// Ended, when set, hears of each cycle that ends, at least once. It must not
 	// block.
 	Ended func(c ledger.CycleState)
@@ -140,6 +144,11 @@ func (t *Topology) close() error {
 			faults = append(faults, fmt.Errorf("close the port for faults: %w", err))
 		}
 	}
+	if t.cfg.Profiles != nil {
+		if err := t.cfg.Profiles.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, fmt.Errorf("close the port for profiles: %w", err))
+		}
+	}
 	t.broker.Close()
 	if t.redis != nil {
 		t.redis.Close()
@@ -170,6 +179,11 @@ func (t *Topology) Run(ctx context.Context) (err error) {
 	stages := [][]process.Service{servers, workers, coordinators}
 	if t.cfg.Faults != nil {
 		stages = append(stages, []process.Service{{Name: "faults", Run: func(ctx context.Context) error { return process.Serve(ctx, t.cfg.Faults, t.control()) }}})
+	}
+	if t.cfg.Profiles != nil {
+		stages = append(stages, []process.Service{{Name: "profiles", Run: func(ctx context.Context) error {
+			return process.Serve(ctx, t.cfg.Profiles, process.Profiles(hop.Handle))
+		}}})
 	}
 	return process.NewGroup(t.cfg.Log, stages...).Run(ctx)
 }

@@ -45,6 +45,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/tradingflow/weather-station/shared/failpoint"
+	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -191,7 +192,8 @@ func within(done, stop <-chan struct{}, over <-chan time.Time) bool {
 type server struct {
 	Config
 	slot     taskqueue.Slot
-	declined *sync.Map // node types, of all slots
+	held     ids.Attempt // of the message in hand
+	declined *sync.Map   // node types, of all slots
 
 	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
 	work    context.Context //nolint:containedctx // later this one's the attempts,
@@ -219,6 +221,7 @@ func (s *server) serve() error {
 		switch how {
 		case ack:
 			s.end(d.Ack())
+			hop.Pass(hop.Acked, s.held)
 		case requeue:
 			s.end(d.Requeue())
 		case ended:
@@ -251,6 +254,8 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 		s.end(d.Park())
 		return ended
 	}
+	s.held = t.Attempt
+	hop.Pass(hop.Received, t.Attempt)
 	log := s.Log.With("flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N)
 	h := s.Registry.Lookup(t.Type)
 	if h == nil {
@@ -267,6 +272,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	var sent time.Time
 	err = s.insist(func() (err error) {
 		sent = time.Now()
+		hop.Pass(hop.Claiming, t.Attempt)
 		claim, refusal, err = s.Ledger.Claim(s.work, q)
 		return err
 	})
@@ -277,6 +283,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 		log.Debug("claim refused", "why", refusal)
 		return ack
 	}
+	hop.Pass(hop.Claimed, t.Attempt)
 	return s.run(d, claim, h, sent, log)
 }
 
@@ -311,11 +318,14 @@ func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent 
 	defer drop()
 	stop := s.ackLate(d)
 	began := time.Now()
+	hop.Pass(hop.Started, c.Attempt)
 	r := s.start(held, c, h)
+	hop.Pass(hop.Handled, c.Attempt)
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
 	how := s.report(c, r, log)
+	hop.Pass(hop.Completed, c.Attempt)
 	if stop() {
 		return ended
 	}

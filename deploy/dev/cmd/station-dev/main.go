@@ -30,6 +30,7 @@ type settings struct {
 	AllowExec    bool   `help:"Carry the exec node type, which runs programs on this machine."`
 
 	Faults           string `help:"Serve faults here: coordinators and workers are killed, stopped and started by POST /faults, as stationctl drill --dev does. A loopback address; off when empty." placeholder:"HOST:PORT"`
+	Pprof            string `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	AllowPrivateHTTP bool   `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
 
 	LogLevel  string           `help:"Least level that is logged: ${enum}." enum:"trace,debug,info,warn,error" default:"error"`
@@ -64,6 +65,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return fail(&process.UsageError{Err: err})
 		}
 		defer func() { _ = cfg.Faults.Close() }() // once more, unless the cluster was not opened
+	}
+	if s.Pprof != "" {
+		if cfg.Profiles, err = process.ListenProfiles(ctx, s.Pprof); err != nil {
+			return fail(&process.UsageError{Err: err})
+		}
+		defer func() { _ = cfg.Profiles.Close() }() // once more, unless the cluster was not opened
 	}
 	flows, err := s.prepare(&cfg)
 	if err != nil {

@@ -60,11 +60,11 @@ func TestTellsOfCyclesOrdersAndItsEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	out, errs := &screen{want: "cycle 2 ", on: cancel}, &screen{}
-	code := run(ctx, []string{"--http-addr=127.0.0.1:0", "--data-dir=" + dir, "--flows=" + flows, "--faults=127.0.0.1:0"}, out, errs)
+	code := run(ctx, []string{"--http-addr=127.0.0.1:0", "--data-dir=" + dir, "--flows=" + flows, "--faults=127.0.0.1:0", "--pprof=127.0.0.1:0"}, out, errs)
 	if code != 0 || errs.String() != "" {
 		t.Errorf("exit code %d, %s", code, errs)
 	}
-	for _, want := range []string{"API     http://127.0.0.1:", "data    " + dir, "flows   writes\n", "faults  http://127.0.0.1:", "drill leader-kill --dev http://127.0.0.1:", "only the flows survive", "refused flows:\nbad.yaml:\n",
+	for _, want := range []string{"API     http://127.0.0.1:", "data    " + dir, "flows   writes\n", "faults  http://127.0.0.1:", "pprof   http://127.0.0.1:", "drill leader-kill --dev http://127.0.0.1:", "only the flows survive", "refused flows:\nbad.yaml:\n",
 		"writes           cycle 1     completed", "2 nodes: 2 succeeded", `order  {"cycle":1,"flow":"writes","n":1,`, "stopped after "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not told", want)
@@ -85,7 +85,7 @@ func TestTellsOfCyclesOrdersAndItsEnd(t *testing.T) {
 }
 
 func TestWrongSettingsAreToldAtOnce(t *testing.T) {
-	for _, args := range [][]string{{"--nonsense"}, {"--flows=" + t.TempDir()}, {"--workers=x"}, {"--faults=0.0.0.0:0"}, {"--faults=192.0.2.1:7009"}, {"--faults=:7009"}, {"--faults=7009"}} {
+	for _, args := range [][]string{{"--nonsense"}, {"--flows=" + t.TempDir()}, {"--workers=x"}, {"--faults=0.0.0.0:0"}, {"--faults=192.0.2.1:7009"}, {"--faults=:7009"}, {"--faults=7009"}, {"--pprof=0.0.0.0:0"}, {"--pprof=7009"}} {
 		errs := &screen{}
 		if code := run(t.Context(), args, &screen{}, errs); code != process.ExitUsage || !strings.HasPrefix(errs.String(), "station-dev: ") {
 			t.Errorf("%v: exit code %d, %s", args, code, errs)

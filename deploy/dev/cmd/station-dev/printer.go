@@ -68,6 +68,9 @@ func (p *printer) begin(ctx context.Context, t *topology.Topology, cfg topology.
 	if cfg.Faults != nil {
 		p.printf("  faults  http://%s/faults; bin/stationctl drill leader-kill --dev http://%[1]s", cfg.Faults.Addr())
 	}
+	if cfg.Profiles != nil {
+		p.printf("  pprof   http://%s/debug/pprof/", cfg.Profiles.Addr())
+	}
 	p.printf("  try     export STATION_SERVER=%s; bin/stationctl flow list", strings.Join(t.APIs(), ","))
 	kept := "Nothing of the embedded servers survives this process"
 	if cfg.EtcdDir != "" {
