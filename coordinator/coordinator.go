@@ -162,7 +162,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledge
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
-		Ledger: l, Queue: queue, Registry: flows, Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
+		Ledger: l, Queue: queue, Registry: flows, Loaded: flows.Loaded(), Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
 		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),

@@ -17,16 +17,14 @@ func warm(ctx context.Context, flows *registry.Registry, queue Queue, prefix str
 		if f == nil {
 			return
 		}
-		for i := range f.Plan.Nodes {
-			if pool := f.Plan.Nodes[i].Pool; !known[pool] {
+		for _, pool := range f.Pools() {
+			if !known[pool] {
 				known[pool] = true
 				queue.Prepare(taskqueue.Queue(prefix, pool))
 			}
 		}
 	}
-	for _, f := range flows.List() {
-		prepare(f)
-	}
+	flows.Each(func(f *registry.Flow) bool { prepare(f); return true })
 	for {
 		select {
 		case <-changes.Ready():

@@ -244,17 +244,27 @@ func (l *Ledger) Flows(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]
 	return out, nil
 }
 
-// FlowIDs lists every flow the ledger has keys of.
+// FlowIDs lists every flow the ledger has keys of. It reads in parts, so that the
+// others need not wait while there are many; a flow that comes or goes meanwhile may
+// be there or not.
 func (l *Ledger) FlowIDs(ctx context.Context) ([]ids.FlowID, error) {
-	names, err := l.rdb.SMembers(ctx, l.key("flows")).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list flows: %w", classify(err))
+	var out []ids.FlowID
+	seen := map[string]struct{}{} // a set that grows while it is read gives some twice
+	for cursor := uint64(0); ; {
+		names, next, err := l.rdb.SScan(ctx, l.key("flows"), cursor, "", 1000).Result()
+		if err != nil {
+			return nil, fmt.Errorf("list flows: %w", classify(err))
+		}
+		for _, n := range names {
+			if _, twice := seen[n]; !twice {
+				seen[n] = struct{}{}
+				out = append(out, ids.FlowID(n))
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return out, nil
+		}
 	}
-	out := make([]ids.FlowID, len(names))
-	for i, n := range names {
-		out[i] = ids.FlowID(n)
-	}
-	return out, nil
 }
 
 // FlowOf reads a flow's record.

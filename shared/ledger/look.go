@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,34 +87,23 @@ type FlowLook struct {
 	Plan     int64  // fields of the stored plan of Revision
 }
 
-// LookAtFlows reads what an audit looks at of many flows, and which flows the
-// ledger lists.
+// LookAtFlows reads what an audit looks at of flows, given with the revisions whose
+// plans the ledger has to have (0: of none), and which of them the ledger lists.
 func (l *Ledger) LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64) (looks map[ids.FlowID]FlowLook, listed map[ids.FlowID]bool, err error) {
-	names, err := l.FlowIDs(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	listed = make(map[ids.FlowID]bool, len(names))
-	all := make([]ids.FlowID, 0, len(revisions))
-	for f := range revisions {
-		all = append(all, f)
-	}
-	for _, f := range names {
-		listed[f] = true
-		if _, known := revisions[f]; !known {
-			all = append(all, f)
-		}
-	}
-	looks = make(map[ids.FlowID]FlowLook, len(all))
-	for from := 0; from < len(all); from += 500 {
-		part := all[from:min(from+500, len(all))]
+	listed = make(map[ids.FlowID]bool, len(revisions))
+	looks = make(map[ids.FlowID]FlowLook, len(revisions))
+	all := slices.Collect(maps.Keys(revisions))
+	for part := range slices.Chunk(all, 500) {
 		pipe := l.rdb.Pipeline()
+		names := make([]any, len(part))
 		states, configs, plans := make([]*redis.SliceCmd, len(part)), make([]*redis.IntCmd, len(part)), make([]*redis.IntCmd, len(part))
 		for i, f := range part {
+			names[i] = string(f)
 			states[i] = pipe.HMGet(ctx, l.flowKey(f, "state"), "status", "uid", "revision", "active")
 			configs[i] = pipe.Exists(ctx, l.flowKey(f, "config"))
 			plans[i] = pipe.HLen(ctx, l.planKey(f, revisions[f]))
 		}
+		among := pipe.SMIsMember(ctx, l.key("flows"), names...)
 		if _, err := pipe.Exec(ctx); err != nil {
 			return nil, nil, fmt.Errorf("look at flows: %w", classify(err))
 		}
@@ -122,6 +113,9 @@ func (l *Ledger) LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64
 			look := FlowLook{Known: at(0) != "", Status: at(0), Revision: number(at(2)), Active: at(3), Config: configs[i].Val() == 1, Plan: plans[i].Val()}
 			look.UID, _ = uuid.Parse(at(1))
 			looks[f] = look
+			if among.Val()[i] {
+				listed[f] = true
+			}
 		}
 	}
 	return looks, listed, nil

@@ -63,6 +63,7 @@ type Catalog struct {
 	log     hclog.Logger
 	now     func() time.Time
 	copies  Copies
+	answers chan struct{}
 	synced  chan struct{}
 	skipped atomic.Int64
 
@@ -76,7 +77,7 @@ type Catalog struct {
 	age     int     // counts the histories that were believed
 	broken  bool    // etcd was seen to have gone back and is not restored
 	loaded  bool
-	flows   map[ids.FlowID]entry[Record]
+	flows   map[ids.FlowID]entry[*Kept]
 	pauses  map[ids.FlowID]entry[time.Time]
 	subs    map[*Subscription]struct{}
 
@@ -114,8 +115,8 @@ func New(cfg Config) (*Catalog, error) {
 	}
 	return &Catalog{
 		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now, copies: cfg.Copies,
-		synced: make(chan struct{}), admitting: make(chan struct{}, 1),
-		flows:  make(map[ids.FlowID]entry[Record]),
+		answers: make(chan struct{}), synced: make(chan struct{}), admitting: make(chan struct{}, 1),
+		flows:  make(map[ids.FlowID]entry[*Kept]),
 		pauses: make(map[ids.FlowID]entry[time.Time]),
 		subs:   make(map[*Subscription]struct{}),
 	}, nil
@@ -134,6 +135,10 @@ func (c *Catalog) chunkKey(f ids.FlowID, s *chunkSet, n int) string {
 	return fmt.Sprintf("%s%04d", c.setKey(f, s), n)
 }
 
+// Admitted is closed when etcd's history is believed for the first time: from then on
+// GetFresh answers.
+func (c *Catalog) Admitted() <-chan struct{} { return c.answers }
+
 // Synced is closed when Run has loaded all records for the first time.
 func (c *Catalog) Synced() <-chan struct{} { return c.synced }
 
@@ -141,7 +146,7 @@ func (c *Catalog) Synced() <-chan struct{} { return c.synced }
 func (c *Catalog) Skipped() int64 { return c.skipped.Load() }
 
 // Get returns a flow's record from memory.
-func (c *Catalog) Get(flow ids.FlowID) (Record, bool) {
+func (c *Catalog) Get(flow ids.FlowID) (*Kept, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	e := c.flows[flow]
@@ -155,7 +160,7 @@ func (c *Catalog) List() []Record {
 	list := make([]Record, 0, len(c.flows))
 	for _, e := range c.flows {
 		if e.present {
-			list = append(list, e.val)
+			list = append(list, e.val.Record())
 		}
 	}
 	slices.SortFunc(list, func(a, b Record) int { return cmp.Compare(a.Flow, b.Flow) })

@@ -40,7 +40,7 @@ func TestPutGetDelete(t *testing.T) {
 	if diff := cmp.Diff(expect, first); diff != "" || first.UID == uuid.Nil {
 		t.Errorf("created record (-want +got):\n%s", diff)
 	}
-	if got, ok := cat.Get("f"); !ok || !cmp.Equal(got, first) {
+	if got, ok := cat.Get("f"); !ok || !cmp.Equal(got.Record(), first) {
 		t.Errorf("own write is not in memory: %v %v", got, ok)
 	}
 
@@ -59,7 +59,7 @@ func TestPutGetDelete(t *testing.T) {
 		t.Errorf("changed option: %v %v %v", third, changed, err)
 	}
 	fresh, err := cat.GetFresh(ctx, "f")
-	if got, _ := cat.Get("f"); err != nil || !cmp.Equal(fresh, got) {
+	if got, _ := cat.Get("f"); err != nil || !cmp.Equal(fresh, got.Record()) {
 		t.Errorf("GetFresh: %v, %v; memory has %v", fresh, err, got)
 	}
 
@@ -183,7 +183,7 @@ func TestTwoCatalogsSeeEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, sub, "b sees the new flow", func() bool { got, ok := b.Get("new"); return ok && cmp.Equal(got, rec) })
+	until(t, sub, "b sees the new flow", func() bool { got, ok := b.Get("new"); return ok && cmp.Equal(got.Record(), rec) })
 	if _, err := b.Delete(ctx, "f000"); err != nil {
 		t.Fatal(err)
 	}

@@ -87,6 +87,9 @@ func (c *Catalog) believe(h History) {
 		renew(c.pauses)
 		c.flowsSeen, c.pausesSeen = 0, 0
 	}
+	if c.history.ID == "" {
+		close(c.answers)
+	}
 	c.history, c.broken = h, false
 }
 

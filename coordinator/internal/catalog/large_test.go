@@ -97,8 +97,8 @@ func TestLargestDocuments(t *testing.T) {
 		if (n > 1) != tc.chunked || n == 1 {
 			t.Errorf("%s: %d chunk keys", tc.name, n)
 		}
-		until(t, sub, tc.name+" is seen elsewhere", func() bool { got, _ := b.Get("f"); return got.Revision == rec.Revision })
-		if got, _ := b.Get("f"); !bytes.Equal(got.Document, []byte(doc)) {
+		until(t, sub, tc.name+" is seen elsewhere", func() bool { got, ok := b.Get("f"); return ok && got.Revision == rec.Revision })
+		if got, _ := b.Get("f"); !bytes.Equal(got.Document(), []byte(doc)) {
 			t.Errorf("%s: the document came back changed", tc.name)
 		}
 		if got, err := b.GetFresh(background(t), "f"); err != nil || got.UID != rec.UID || !bytes.Equal(got.Document, rec.Document) {

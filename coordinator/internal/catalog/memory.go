@@ -42,9 +42,10 @@ func forget[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, rev int64) bool {
 // if the watch has not come that far, and etcd's history is still the same; else the watch has told the whole story.
 
 func (c *Catalog) ownFlow(age int, rec Record, rev int64) {
+	k := Keep(rec)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if age == c.age && rev > c.flowsSeen && put(c.flows, rec.Flow, rec, rev) {
+	if age == c.age && rev > c.flowsSeen && put(c.flows, rec.Flow, k, rev) {
 		c.mark(rec.Flow)
 	}
 }
@@ -77,10 +78,11 @@ func (c *Catalog) ownPauseDelete(age int, flow ids.FlowID, rev int64) {
 // order.
 
 func (c *Catalog) setFlow(rec Record, rev int64) {
+	k := Keep(rec)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flowsSeen = max(c.flowsSeen, rev)
-	if put(c.flows, rec.Flow, rec, rev) {
+	if put(c.flows, rec.Flow, k, rev) {
 		c.mark(rec.Flow)
 	}
 }

@@ -122,11 +122,11 @@ func (c *Catalog) wanted(ctx context.Context) (map[ids.FlowID]Copy, error) {
 		x, known := out[f]
 		switch {
 		case known && x.UID == e.val.UID && x.Revision <= e.val.Revision: // it knows more of the same
-			x.Record = e.val
+			x.Record = e.val.Record()
 			out[f] = x
 		case !known:
 			p := c.pauses[f]
-			own, uids = append(own, Copy{Record: e.val, Paused: p.present, PausedAt: p.val}), append(uids, e.val.UID)
+			own, uids = append(own, Copy{Record: e.val.Record(), Paused: p.present, PausedAt: p.val}), append(uids, e.val.UID)
 		}
 	}
 	c.mu.RUnlock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
@@ -90,11 +91,12 @@ func (c *Control) pools(ctx context.Context, workers []ledger.Worker) []api.Pool
 		p.Capacity += w.Concurrency
 		p.Busy += w.Busy
 	}
-	for _, f := range c.cfg.Registry.List() {
-		for i := range f.Plan.Nodes {
-			get(f.Plan.Nodes[i].Pool)
+	c.cfg.Registry.Each(func(f *registry.Flow) bool {
+		for _, name := range f.Pools() {
+			get(name)
 		}
-	}
+		return true
+	})
 	out := make([]api.Pool, 0, len(byName))
 	for name, p := range byName {
 		if d, err := c.cfg.Depths.Depth(ctx, taskqueue.Queue(c.cfg.Prefix, name)); err == nil {

@@ -31,9 +31,13 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 		if err != nil {
 			return err
 		}
+		p, err := f.Plan()
+		if err != nil {
+			return err
+		}
 		out, err = c.cfg.Ledger.StartCycle(ctx, 0, ledger.Start{
-			Plan: f.Plan, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Record.UID, key),
-			Overlap: f.Document.Overlap == schedule.OverlapAllow,
+			Plan: p, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Record.UID, key),
+			Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
 		})
 		if errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrGone) {
 			c.cfg.Registry.Refresh(id)

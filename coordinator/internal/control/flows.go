@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/coordinator/internal/flow"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
@@ -16,6 +17,11 @@ import (
 
 // ListFlows returns every flow, ordered by id.
 func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
+	select {
+	case <-c.cfg.Registry.Loaded():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	flows := c.cfg.Registry.List()
 	all := make([]ids.FlowID, len(flows))
 	for i, f := range flows {
@@ -39,7 +45,11 @@ func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
 	}
 	out := make([]api.FlowSummary, len(flows))
 	for i, f := range flows {
-		out[i] = summary(f, states[f.Record.Flow], now)
+		d, err := flow.ReadSummary(f.Record.Document())
+		if err != nil {
+			return nil, err
+		}
+		out[i] = summary(f, d, states[f.Record.Flow], now)
 		if cycle, ok := latest[f.Record.Flow]; ok {
 			sum := cycleSummary(cycle, now)
 			out[i].CycleStatus = &sum
@@ -48,12 +58,12 @@ func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
 	return out, nil
 }
 
-func summary(f *registry.Flow, s ledger.FlowState, now time.Time) api.FlowSummary {
-	d := f.Document
+func summary(f *registry.Flow, d flow.Summary, s ledger.FlowState, now time.Time) api.FlowSummary {
+	spec := f.Schedule.Spec()
 	out := api.FlowSummary{
-		FlowID: string(d.ID), Name: d.Name, Status: api.FlowActive, ScheduleType: string(d.ScheduleType),
-		IntervalSeconds: d.Interval.Seconds(), Cron: d.Cron, Timezone: d.Timezone, Revision: f.Record.Revision,
-		NodeCount: len(d.Nodes), LatestCycle: s.LastCycle,
+		FlowID: string(f.Record.Flow), Name: d.Name, Status: api.FlowActive, ScheduleType: string(spec.Kind),
+		IntervalSeconds: spec.Interval.Seconds(), Cron: spec.Cron, Timezone: spec.Timezone, Revision: f.Record.Revision,
+		NodeCount: d.Nodes, LatestCycle: s.LastCycle,
 	}
 	if f.Paused {
 		out.Status = api.FlowPaused
@@ -77,11 +87,19 @@ func (c *Control) GetFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus, e
 	if err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
-	out := api.FlowStatus{FlowSummary: summary(f, s, now), ActiveCycles: int(s.Active), Definition: f.Record.Document}
+	doc, err := f.Document()
+	if err != nil {
+		return api.FlowStatus{}, err
+	}
+	p, err := f.Plan()
+	if err != nil {
+		return api.FlowStatus{}, err
+	}
+	out := api.FlowStatus{FlowSummary: summary(f, flow.Summary{Name: doc.Name, Nodes: len(doc.Nodes)}, s, now), ActiveCycles: int(s.Active), Definition: doc.Canonical()}
 	out.Slots = slots(f, s, now)
-	shape := f.Document.Structure()
+	shape := doc.Structure()
 	out.Components, out.EntryNodes, out.Sinks = nested(shape.Components), texts(shape.Entries), texts(shape.Sinks)
-	out.Levels = levels(f.Plan)
+	out.Levels = levels(p)
 	if s.LastCycle > 0 {
 		latest, err := c.cfg.Ledger.Cycle(ctx, id, s.LastCycle)
 		if err == nil {
@@ -98,7 +116,7 @@ func (c *Control) GetFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus, e
 // accounted.
 func slots(f *registry.Flow, s ledger.FlowState, now time.Time) api.Slots {
 	out := api.Slots{Started: s.SlotsStarted, Skipped: s.SlotsSkipped}
-	if f.Document.ScheduleType != schedule.Manual {
+	if f.Schedule.Spec().Kind != schedule.Manual {
 		due := f.Schedule.Due(s.LastSlot, now, f.Record.Anchor)
 		for _, skip := range due.Skipped {
 			out.Pending += skip.Count

@@ -54,7 +54,7 @@ func (c *Control) Register(ctx context.Context, body []byte, o httpapi.RegisterO
 		if f, err = registry.Build(rec); err != nil {
 			return api.Registered{}, err
 		}
-		_, f.Paused = c.cfg.Catalog.PausedSince(doc.ID)
+		f.Paused = c.cfg.Catalog.Paused(doc.ID)
 	}
 	err = again(ctx, func() error { return c.cfg.Mirror.Install(ctx, f) }, ledger.ErrDeleting, ledger.ErrNoPlan)
 	if err != nil && !errors.Is(err, ledger.ErrStale) { // a newer revision has won meanwhile
@@ -68,7 +68,7 @@ func (c *Control) Register(ctx context.Context, body []byte, o httpapi.RegisterO
 	if changed {
 		c.cfg.Log.Info("flow registered", "flow", doc.ID, "revision", rec.Revision, "nodes", len(doc.Nodes), "edges", len(doc.Edges))
 	}
-	out := c.registered(f.Document, warnings)
+	out := c.registered(doc, warnings)
 	out.Revision, out.Created, out.Changed = rec.Revision, changed && rec.Revision == 1, changed
 	if f.Paused {
 		out.Status = api.FlowPaused
@@ -144,7 +144,7 @@ func (c *Control) validated(doc *flow.Flow, warnings []api.Fault) api.Registered
 	out.Validated, out.Created, out.Changed = true, true, true
 	if old := c.cfg.Registry.Get(doc.ID); old != nil {
 		out.Created, out.Revision = false, old.Record.Revision
-		out.Changed = string(old.Record.Document) != string(doc.Canonical())
+		out.Changed = string(old.Record.Document()) != string(doc.Canonical())
 		if old.Paused {
 			out.Status = api.FlowPaused
 		}

@@ -34,8 +34,8 @@ type auditLedger interface {
 
 // Plan implements audit.Source.
 func (s auditSource) Plan(ctx context.Context, f ids.FlowID, revision int64) (*plan.Plan, error) {
-	if now := s.registry.Get(f); now != nil && now.Plan.Revision == revision {
-		return now.Plan, nil
+	if now := s.registry.Get(f); now != nil && now.Record.Revision == revision {
+		return now.Plan()
 	}
 	p, err := s.ReadPlan(ctx, f, revision)
 	if errors.Is(err, ledger.ErrGone) {
@@ -50,11 +50,10 @@ func (s auditSource) Grid(f ids.FlowID) (audit.Grid, bool) {
 	if found == nil {
 		return audit.Grid{}, false
 	}
-	switch doc := found.Document; doc.ScheduleType {
+	switch spec := found.Schedule.Spec(); spec.Kind {
 	case schedule.Periodic:
-		return audit.Grid{Anchor: found.Record.Anchor, Interval: doc.Interval}, true
+		return audit.Grid{Anchor: found.Record.Anchor, Interval: spec.Interval}, true
 	case schedule.Cron:
-		spec := found.Schedule.Spec()
 		return audit.Grid{Anchor: found.Record.Anchor, Name: spec.Cron + " in " + spec.Timezone, Next: func(after time.Time) time.Time {
 			at, _ := found.Schedule.Next(after, found.Record.Anchor)
 			return at

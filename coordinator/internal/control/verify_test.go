@@ -12,6 +12,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
@@ -19,11 +20,9 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/audit"
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
-	"github.com/tradingflow/weather-station/coordinator/internal/flow"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi/httpapitest"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
-	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -48,11 +47,18 @@ func (s stored) ReadPlan(context.Context, ids.FlowID, int64) (*plan.Plan, error)
 }
 
 func TestTheAuditReadsPlansAndGrids(t *testing.T) {
-	now, old := &plan.Plan{Flow: "f", Revision: 3}, &plan.Plan{Flow: "f", Revision: 2}
-	anchor := time.UnixMilli(5000)
-	periodic := &registry.Flow{Plan: now, Record: catalog.Record{Anchor: anchor}, Document: &flow.Flow{ScheduleType: schedule.Periodic, Interval: time.Minute}}
+	old, anchor := &plan.Plan{Flow: "f", Revision: 2}, time.UnixMilli(5000)
+	of := func(spec string) *registry.Flow {
+		f, err := registry.Build(catalog.Record{Flow: "f", UID: uuid.New(), Revision: 3, Anchor: anchor,
+			Document: []byte(`{"flow_id":"f",` + spec + `,"nodes":[{"id":"a","type":"delay"}],"edges":[]}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	periodic := of(`"schedule_type":"periodic","interval_seconds":60`)
 	s := auditSource{stored{plan: old}, flows{periodic}}
-	if p, err := s.Plan(t.Context(), "f", 3); err != nil || p != now {
+	if p, err := s.Plan(t.Context(), "f", 3); err != nil || p.Revision != 3 || p.UID != periodic.Record.UID {
 		t.Errorf("present revision: %v, %v", p, err)
 	}
 	if p, err := s.Plan(t.Context(), "f", 2); err != nil || p != old {
@@ -67,15 +73,11 @@ func TestTheAuditReadsPlansAndGrids(t *testing.T) {
 	if g, ok := s.Grid("f"); !ok || !g.Anchor.Equal(anchor) || g.Interval != time.Minute || g.Next != nil {
 		t.Errorf("grid %+v, %v", g, ok)
 	}
-	hourly, err := schedule.Compile(schedule.Spec{Kind: schedule.Cron, Cron: "30 * * * *", Timezone: "Asia/Kathmandu"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cron := &registry.Flow{Record: catalog.Record{Anchor: anchor}, Schedule: hourly, Document: &flow.Flow{ScheduleType: schedule.Cron}}
+	cron := of(`"schedule_type":"cron","cron":"30 * * * *","timezone":"Asia/Kathmandu"`)
 	if g, ok := (auditSource{stored{}, flows{cron}}).Grid("f"); !ok || g.Next(anchor).UnixMilli() != 60*60*1000 || !strings.Contains(g.Name, "Kathmandu") {
 		t.Errorf("grid %+v, %v", g, ok)
 	}
-	manual := &registry.Flow{Document: &flow.Flow{ScheduleType: schedule.Manual}}
+	manual := of(`"schedule_type":"manual"`)
 	for _, f := range []*registry.Flow{nil, manual} {
 		if _, ok := (auditSource{stored{}, flows{f}}).Grid("f"); ok {
 			t.Errorf("a grid of %+v", f)

@@ -13,12 +13,16 @@ import (
 // start, then every change.
 func (r *reign) follow(ctx context.Context) error {
 	defer r.changes.Close()
+	if !r.loaded(ctx) {
+		return nil
+	}
 	r.know(ctx)
 	r.log.Debug("slots begin")
 	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
 	for _, f := range r.all(ctx) {
 		later[f] = true
 	}
+	r.log.Info("every flow is mirrored", "flows", len(r.Registry.List()), "later", len(later))
 	retry := time.NewTicker(500 * time.Millisecond)
 	defer retry.Stop()
 	for {
@@ -48,6 +52,19 @@ func (r *reign) follow(ctx context.Context) error {
 			delete(later, f)
 			r.ticker.Look(f)
 		}
+	}
+}
+
+// loaded waits until every flow is known. It reports false when ctx ended first.
+func (r *reign) loaded(ctx context.Context) bool {
+	if r.Loaded == nil {
+		return true
+	}
+	select {
+	case <-r.Loaded:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -92,6 +109,13 @@ func (r *reign) seen(ctx context.Context, states map[ids.FlowID]ledger.FlowState
 // paused reports whether a flow is held.
 func (r *reign) paused(f ids.FlowID) bool {
 	flow := r.Registry.Get(f)
+	if flow == nil && r.Loaded != nil {
+		select {
+		case <-r.Loaded:
+		default:
+			return true // it may be: what is held waits until that is known
+		}
+	}
 	return flow != nil && flow.Paused
 }
 

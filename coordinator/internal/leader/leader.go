@@ -64,6 +64,7 @@ type Config struct {
 	Ledger   *ledger.Ledger
 	Queue    Queue
 	Registry *registry.Registry
+	Loaded   <-chan struct{} // closed when the registry has every flow; nil: it has
 	Plans    *plans.Cache
 	Alerts   *alert.Alerter
 	Once     *once.Store   // nil: nobody can tell whether an at-most-once node was started

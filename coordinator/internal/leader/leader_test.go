@@ -34,21 +34,21 @@ const patience = 30 * time.Second
 // shelf is a catalog in memory.
 type shelf struct {
 	mu    sync.Mutex
-	flows map[ids.FlowID]catalog.Record
+	flows map[ids.FlowID]*catalog.Kept
 }
 
-func (s *shelf) Get(f ids.FlowID) (catalog.Record, bool) {
+func (s *shelf) Get(f ids.FlowID) (*catalog.Kept, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.flows[f]
 	return r, ok
 }
 
-func (s *shelf) PausedSince(ids.FlowID) (time.Time, bool) { return time.Time{}, false }
+func (s *shelf) Paused(ids.FlowID) bool { return false }
 
 func (s *shelf) GetFresh(_ context.Context, f ids.FlowID) (catalog.Record, error) {
-	if r, ok := s.Get(f); ok {
-		return r, nil
+	if k, ok := s.Get(f); ok {
+		return k.Record(), nil
 	}
 	return catalog.Record{}, catalog.ErrNotFound
 }
@@ -58,6 +58,8 @@ func (s *shelf) PausedFresh(context.Context, ids.FlowID) (time.Time, bool, error
 }
 
 func (s *shelf) Subscribe() *catalog.Subscription { panic("not followed here") }
+
+func (s *shelf) Admitted() <-chan struct{} { panic("not followed here") }
 
 func (s *shelf) Synced() <-chan struct{} { panic("not followed here") }
 
@@ -97,7 +99,7 @@ func start(t *testing.T) *cluster {
 // bare makes a cluster without workers.
 func bare(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{T: t, redis: miniredis.RunT(t), shelf: &shelf{flows: map[ids.FlowID]catalog.Record{}}, broker: inproc.New("station"),
+	c := &cluster{T: t, redis: miniredis.RunT(t), shelf: &shelf{flows: map[ids.FlowID]*catalog.Kept{}}, broker: inproc.New("station"),
 		closed: make(chan ledger.CycleState, 10_000)}
 	t.Cleanup(c.broker.Close)
 	var err error
@@ -130,7 +132,7 @@ func (c *cluster) put(id string, rev int64, uid uuid.UUID, fields string) {
 	c.Helper()
 	body := fmt.Sprintf(`{"flow_id":%q,"name":"n",%s}`, id, fields)
 	c.shelf.mu.Lock()
-	c.shelf.flows[ids.FlowID(id)] = catalog.Record{Flow: ids.FlowID(id), UID: uid, Revision: rev, Document: json.RawMessage(body), Anchor: time.Now()}
+	c.shelf.flows[ids.FlowID(id)] = catalog.Keep(catalog.Record{Flow: ids.FlowID(id), UID: uid, Revision: rev, Document: json.RawMessage(body), Anchor: time.Now()})
 	c.shelf.mu.Unlock()
 	c.flows.Refresh(ids.FlowID(id))
 	if c.flows.Get(ids.FlowID(id)) == nil {

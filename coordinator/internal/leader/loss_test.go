@@ -58,8 +58,11 @@ func (s *scene) complete(claim ledger.Claim) error {
 
 func (s *scene) run(key string) ledger.Started {
 	s.Helper()
-	f := s.flows.Get("f")
-	started, err := s.ledger.StartCycle(s.Context(), 1, ledger.Start{Plan: f.Plan, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Plan.UID, key), Overlap: true})
+	p, err := s.flows.Get("f").Plan()
+	if err != nil {
+		s.Fatal(err)
+	}
+	started, err := s.ledger.StartCycle(s.Context(), 1, ledger.Start{Plan: p, TriggerKey: key, Occasion: plans.TriggerOccasion(p.UID, key), Overlap: true})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -163,14 +163,18 @@ func (t *tally) over(within time.Duration) (cause, done string) {
 // kept tells the audit which flows the ledger has to have.
 type kept struct{ r *reign }
 
-// All implements reconcile.Flows.
-func (k kept) All() map[ids.FlowID]reconcile.Flow {
-	list := k.r.Registry.List()
-	out := make(map[ids.FlowID]reconcile.Flow, len(list))
-	for _, f := range list {
-		out[f.Record.Flow] = reconcile.Flow{UID: f.Record.UID, Plan: f.Plan}
+// Names implements reconcile.Flows.
+func (k kept) Names() []ids.FlowID { return k.r.Registry.Names() }
+
+// Get implements reconcile.Flows. A flow whose plan can't be made here is not one that
+// the ledger has to have.
+func (k kept) Get(f ids.FlowID) (reconcile.Flow, bool) {
+	flow := k.r.Registry.Get(f)
+	if flow == nil {
+		return reconcile.Flow{}, false
 	}
-	return out
+	fields, err := flow.PlanFields()
+	return reconcile.Flow{UID: flow.Record.UID, Revision: flow.Record.Revision, Fields: fields}, err == nil
 }
 
 // Restore implements reconcile.Flows.

@@ -65,11 +65,15 @@ func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
 	if s, known := states[id]; known && (s.Status == "deleting" || s.UID != f.Record.UID) {
 		return fmt.Errorf("install %s: %w", id, ledger.ErrDeleting)
 	}
-	if err := m.ledger.WritePlan(ctx, f.Plan); err != nil {
+	p, err := f.Plan()
+	if err != nil {
+		return err
+	}
+	if err := m.ledger.WritePlan(ctx, p); err != nil {
 		return err
 	}
 	return m.ledger.ActivateFlow(ctx, ledger.Activation{
-		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document,
+		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document(),
 		Anchor: f.Record.Anchor, Paused: f.Paused,
 	})
 }

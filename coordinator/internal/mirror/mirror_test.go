@@ -73,12 +73,13 @@ func flow(t *testing.T, id string, rev int64) *registry.Flow {
 
 // again is the same flow after a deletion.
 func again(f *registry.Flow) *registry.Flow {
-	g := *f
-	p := *f.Plan
-	g.Record.UID[0]++
-	p.UID = g.Record.UID
-	g.Plan = p.Seal()
-	return &g
+	r := f.Record.Record()
+	r.UID[0]++
+	g, err := registry.Build(r)
+	if err != nil {
+		panic(err)
+	}
+	return g
 }
 
 func held(f *registry.Flow) *registry.Flow {

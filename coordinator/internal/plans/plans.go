@@ -64,16 +64,16 @@ func TriggerOccasion(flow uuid.UUID, key string) uuid.UUID {
 	return ids.Occasion(flow, "trigger|"+key)
 }
 
-// owns reports whether a cycle is of the flow's incarnation that a plan is of: a
-// flow that was deleted and made again numbers its revisions from 1 anew.
-func owns(p *plan.Plan, c ledger.CycleState) bool {
-	if p.Revision != c.Revision {
+// owns reports whether a cycle is of that incarnation of its flow and runs that
+// revision: a flow that was deleted and made again numbers its revisions from 1 anew.
+func owns(uid uuid.UUID, revision int64, c ledger.CycleState) bool {
+	if revision != c.Revision {
 		return false
 	}
 	if c.Trigger == "slot" {
-		return SlotOccasion(p.UID, c.Slot) == c.Occasion
+		return SlotOccasion(uid, c.Slot) == c.Occasion
 	}
-	return TriggerOccasion(p.UID, c.Raw["trigger_key"]) == c.Occasion
+	return TriggerOccasion(uid, c.Raw["trigger_key"]) == c.Occasion
 }
 
 // New makes an empty cache.
@@ -106,8 +106,8 @@ func (c *Cache) OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error) 
 	p := c.old[rev]
 	c.mu.Unlock()
 	if known {
-		if now := c.registry.Get(a.Flow); now != nil && now.Plan.Revision == rev.n && now.Plan.UID == rev.uid {
-			return now.Plan, nil
+		if now := c.registry.Get(a.Flow); now != nil && now.Record.Revision == rev.n && now.Record.UID == rev.uid {
+			return now.Plan()
 		}
 		if p != nil {
 			return p, nil
@@ -129,12 +129,12 @@ func (c *Cache) OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error) 
 // Of returns the plan that a cycle runs or ran. ledger.ErrGone when there is
 // none (any more).
 func (c *Cache) Of(ctx context.Context, s ledger.CycleState) (*plan.Plan, error) {
-	if now := c.registry.Get(s.Flow); now != nil && owns(now.Plan, s) {
-		return now.Plan, nil
+	if now := c.registry.Get(s.Flow); now != nil && owns(now.Record.UID, now.Record.Revision, s) {
+		return now.Plan()
 	}
 	c.mu.Lock()
 	for key, p := range c.old {
-		if key.flow == s.Flow && owns(p, s) {
+		if key.flow == s.Flow && owns(p.UID, p.Revision, s) {
 			c.mu.Unlock()
 			return p, nil
 		}
@@ -144,7 +144,7 @@ func (c *Cache) Of(ctx context.Context, s ledger.CycleState) (*plan.Plan, error)
 	if err != nil {
 		return nil, err
 	}
-	if !owns(p, s) {
+	if !owns(p.UID, p.Revision, s) {
 		return nil, fmt.Errorf("plan of %s/%d: the flow was made anew: %w", s.Flow, s.Cycle, ledger.ErrGone)
 	}
 	c.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -50,7 +51,23 @@ func compiled(uid uuid.UUID, rev int64) *plan.Plan {
 	return (&plan.Plan{Flow: "f", UID: uid, Revision: rev, Nodes: []plan.Node{{ID: "a"}}}).Seal()
 }
 
-func flow(uid uuid.UUID, rev int64) *registry.Flow { return &registry.Flow{Plan: compiled(uid, rev)} }
+func flow(uid uuid.UUID, rev int64) *registry.Flow {
+	f, err := registry.Build(catalog.Record{Flow: "f", UID: uid, Revision: rev,
+		Document: []byte(`{"flow_id":"f","schedule_type":"manual","nodes":[{"id":"a","type":"delay"}],"edges":[]}`)})
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// runs is the plan that a registered flow runs.
+func runs(f *registry.Flow) *plan.Plan {
+	p, err := f.Plan()
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
 
 func bySlot(uid uuid.UUID, n, rev int64) ledger.CycleState {
 	occasion := plans.SlotOccasion(uid, slot)
@@ -72,7 +89,7 @@ func TestOfCycle(t *testing.T) {
 	r := &now{flow(first, 2)}
 	c := plans.New(s, r)
 	for range 3 {
-		if p, err := c.OfCycle(t.Context(), attempt(s.cycles[2])); err != nil || p != r.f.Plan {
+		if p, err := c.OfCycle(t.Context(), attempt(s.cycles[2])); err != nil || p != runs(r.f) {
 			t.Fatalf("current revision: %v, %v", p, err)
 		}
 		if p, err := c.OfCycle(t.Context(), attempt(s.cycles[1])); err != nil || p != s.plans[1] {
@@ -97,8 +114,8 @@ func TestOfCycle(t *testing.T) {
 func TestALearnedCycleIsNotRead(t *testing.T) {
 	s, r := &store{}, &now{flow(first, 1)}
 	c := plans.New(s, r)
-	c.Learn(r.f.Plan, bySlot(first, 1, 1).UUID)
-	if p, err := c.OfCycle(t.Context(), attempt(bySlot(first, 1, 1))); err != nil || p != r.f.Plan || s.reads > 0 {
+	c.Learn(runs(r.f), bySlot(first, 1, 1).UUID)
+	if p, err := c.OfCycle(t.Context(), attempt(bySlot(first, 1, 1))); err != nil || p != runs(r.f) || s.reads > 0 {
 		t.Errorf("%v, %v after %d reads", p, err, s.reads)
 	}
 }
@@ -120,7 +137,7 @@ func TestAFlowMadeAgain(t *testing.T) {
 					t.Errorf("the old cycle runs %v, %v", p, err)
 				}
 			}
-			if p, err := c.Of(t.Context(), made(second, 1, 1)); err != nil || p != r.f.Plan {
+			if p, err := c.Of(t.Context(), made(second, 1, 1)); err != nil || p != runs(r.f) {
 				t.Errorf("the new cycle runs %v, %v", p, err)
 			}
 			s.plans[1] = compiled(second, 1)

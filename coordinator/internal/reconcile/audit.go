@@ -63,6 +63,7 @@ type ListLedger interface {
 
 // FlowLedger is what the audit reads and mends of flows.
 type FlowLedger interface {
+	FlowIDs(ctx context.Context) ([]ids.FlowID, error)
 	LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error)
 	MendFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, seen string) (bool, error)
 	MendPurge(ctx context.Context, epoch ids.Epoch, f ids.FlowID) (bool, error)
@@ -85,13 +86,15 @@ type Depths interface {
 
 // Flow is a flow that the ledger has to have.
 type Flow struct {
-	UID  uuid.UUID
-	Plan *plan.Plan
+	UID      uuid.UUID
+	Revision int64
+	Fields   int64 // of the stored plan
 }
 
 // Flows knows the flows that the ledger has to have.
 type Flows interface {
-	All() map[ids.FlowID]Flow
+	Names() []ids.FlowID
+	Get(f ids.FlowID) (Flow, bool)
 	// Restore writes what the ledger lacks of a flow.
 	Restore(ctx context.Context, f ids.FlowID) error
 }
@@ -119,7 +122,9 @@ type Audit struct {
 	nudge  chan struct{}
 	last   map[cycleKey]int64 // completed nodes at the last look
 	queues map[string]*queueWatch
-	flawed map[ids.FlowID]string // what was wrong with a flow at the last look at all
+	flawed map[ids.FlowID]string // what was wrong with a flow when it was looked at last
+	round  []ids.FlowID          // flows that are yet to be looked at in this round
+	entire int                   // so many looks at every flow are due at once
 	slow   bool                  // looking takes so long that the bound is not kept, and that was told
 }
 
@@ -169,8 +174,8 @@ func (a *Audit) Run(ctx context.Context) error {
 		case <-a.hurry:
 			hurry = true
 		case <-a.whole:
-			all = true
-			a.forgetQueues() // their times may be of a history that Redis has lost
+			all, a.entire = true, 2 // what a flow lacks must be lacking at both
+			a.forgetQueues()        // their times may be of a history that Redis has lost
 		case <-a.nudge:
 			if idle && a.look < idleLook {
 				idle = false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -150,6 +151,12 @@ func (c *cycles) MendClosed(_ context.Context, _ ids.Epoch, a ledger.ActiveCycle
 	return true, nil
 }
 
+func (c *cycles) FlowIDs(context.Context) ([]ids.FlowID, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.looks)), nil
+}
+
 func (c *cycles) LookAtFlows(context.Context, map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,7 +203,12 @@ type flowList struct {
 	want map[ids.FlowID]reconcile.Flow
 }
 
-func (l flowList) All() map[ids.FlowID]reconcile.Flow { return l.want }
+func (l flowList) Names() []ids.FlowID { return slices.Collect(maps.Keys(l.want)) }
+
+func (l flowList) Get(f ids.FlowID) (reconcile.Flow, bool) {
+	w, ok := l.want[f]
+	return w, ok
+}
 
 func (l flowList) Restore(_ context.Context, f ids.FlowID) error {
 	l.c.mu.Lock()
@@ -247,7 +259,7 @@ func auditor(c *cycles) *reconcile.Audit {
 	want := map[ids.FlowID]reconcile.Flow{}
 	for f := range c.looks {
 		if f != "gone" && f != "foreign" {
-			want[f] = reconcile.Flow{UID: cycleID, Plan: &plan.Plan{Flow: f, Revision: 1}}
+			want[f] = reconcile.Flow{UID: cycleID, Revision: 1, Fields: ledger.PlanFields(&plan.Plan{})}
 		}
 	}
 	return reconcile.NewAudit(reconcile.AuditConfig{Ledger: c, Flows: flowList{c, want}, Plans: onePlan{p.Seal()}, Depths: c, Prefix: "station", Epoch: 5, Lease: lease, Within: c.within, Log: hclog.NewNullLogger()})

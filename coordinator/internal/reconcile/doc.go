@@ -69,6 +69,12 @@
 // lost; two looks later the queue is watched, one look later it is empty for the
 // second time, one look later the cycle is examined. Four looks of five.
 //
+// Of more than a thousand flows a look goes through a thousand, and those that lacked
+// something at the last: what a flow itself has lost is then put back within as many
+// looks as there are thousands of flows, since looking at a hundred thousand each time
+// would keep Redis and the leader busy for nothing. What a restart of Redis has lost is
+// not waited for so long: every flow is looked at then.
+//
 // An idle cluster is looked at once a second and no faster, in two or three reads.
 // Looks take a fifth of the time at most: when they take longer, with about a
 // thousand cycles open, the pauses grow, the bound is given up, and the log says so.

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -44,6 +46,9 @@ func (a *Audit) closed(ctx context.Context, clock time.Time) error {
 	return nil
 }
 
+// crowd is how many flows one look goes through; more are looked at in turns.
+const crowd = 1000
+
 // flows compares the ledger's flows with those it has to have, and each one's
 // count of open cycles with the cycles that are listed as open: a count that is
 // too high would skip every later slot. What is missing has to be missing at two
@@ -52,10 +57,18 @@ func (a *Audit) flows(ctx context.Context, active []ledger.ActiveCycle) error {
 	if a.cfg.Flows == nil {
 		return nil
 	}
-	want := a.cfg.Flows.All()
-	revisions := make(map[ids.FlowID]int64, len(want))
-	for f, w := range want {
-		revisions[f] = w.Plan.Revision
+	names, err := a.turn(ctx)
+	if err != nil {
+		return err
+	}
+	want := make(map[ids.FlowID]Flow, len(names))
+	revisions := make(map[ids.FlowID]int64, len(names))
+	for _, f := range names {
+		w, known := a.cfg.Flows.Get(f)
+		if known {
+			want[f] = w
+		}
+		revisions[f] = w.Revision
 	}
 	found, listed, err := a.cfg.Ledger.LookAtFlows(ctx, revisions)
 	if err != nil {
@@ -87,6 +100,29 @@ func (a *Audit) flows(ctx context.Context, active []ledger.ActiveCycle) error {
 	return fenceFirst(faults)
 }
 
+// turn picks the flows of one look: those that were flawed at the last, and the next
+// of the round.
+func (a *Audit) turn(ctx context.Context) ([]ids.FlowID, error) {
+	if len(a.round) == 0 || a.entire > 0 {
+		listed, err := a.cfg.Ledger.FlowIDs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a.round = append(a.cfg.Flows.Names(), listed...)
+		slices.Sort(a.round)
+		a.round = slices.Compact(a.round)
+	}
+	n := min(crowd, len(a.round))
+	if a.entire > 0 {
+		n = len(a.round)
+		a.entire--
+	}
+	names := slices.AppendSeq(slices.Clone(a.round[:n]), maps.Keys(a.flawed))
+	a.round = a.round[n:]
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 // flaw names what the ledger lacks of a flow, or "".
 func (a *Audit) flaw(w Flow, known bool, look ledger.FlowLook, listed bool) string {
 	switch {
@@ -96,9 +132,9 @@ func (a *Audit) flaw(w Flow, known bool, look ledger.FlowLook, listed bool) stri
 		return ""
 	case !look.Known:
 		return "flow"
-	case look.UID != w.UID || look.Revision != w.Plan.Revision: // a change is on its way
+	case look.UID != w.UID || look.Revision != w.Revision: // a change is on its way
 		return ""
-	case look.Plan < ledger.PlanFields(w.Plan):
+	case look.Plan < w.Fields:
 		return "plan"
 	case !look.Config:
 		return "config"

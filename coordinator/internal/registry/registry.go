@@ -1,12 +1,33 @@
-// Package registry keeps every flow of the catalog ready to run in memory: its
-// document parsed, its plan compiled, its schedule built. Every coordinator has
-// one, leading or not, so that a standby starts without reading anything.
+// Package registry knows every flow of the catalog: its record, its schedule, whether
+// it is held. Every coordinator has one, leading or not, so that a standby starts
+// without reading anything.
+//
+// # What a flow takes
+//
+// A hundred thousand flows are to cost what they need and no more, while few of them
+// run at any moment. So memory holds of each flow what ticking needs, and the document
+// packed (catalog.Kept), some 100 to 250 bytes of it; schedules that read the same
+// are one. Plans are compiled when they are asked for, in some 10 us for a small flow,
+// and kept as long as they are in use: see compiled. The document is not left
+// to etcd, for a leader goes on while etcd is away, and what a coordinator remembers
+// is what the flows are restored from when both stores lose them.
+//
+// So a document that can't be parsed here, because another version wrote it, shows
+// when the flow is to run and not before; what says when it is due is read at once.
+//
+// # At the start
+//
+// Ready is closed when etcd has answered and its history is believed, Loaded when
+// every flow is here. In between the flows stream in. Who asks for one flow asks etcd
+// when it is not here (Fresh); who needs all of them waits for Loaded. A leader may
+// lead meanwhile: it ticks the flows it knows, runs every cycle by the plan
+// that the ledger has, and removes nothing before Loaded.
 package registry
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,41 +36,16 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/dirty"
-	"github.com/tradingflow/weather-station/coordinator/internal/flow"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
-	"github.com/tradingflow/weather-station/shared/plan"
 )
-
-// Flow is one flow, ready to run. It is never changed: a new revision makes a
-// new one.
-type Flow struct {
-	Record   catalog.Record
-	Document *flow.Flow
-	Plan     *plan.Plan
-	Schedule *schedule.Schedule
-	Paused   bool
-	PausedAt time.Time
-}
-
-// Build makes a Flow of a stored record.
-func Build(r catalog.Record) (*Flow, error) {
-	doc, err := flow.Parse(r.Document, flow.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("stored flow %s: %w", r.Flow, err)
-	}
-	sched, err := schedule.Compile(doc.Schedule())
-	if err != nil {
-		return nil, fmt.Errorf("stored flow %s: %w", r.Flow, err)
-	}
-	return &Flow{Record: r, Document: doc, Plan: doc.Compile(r.UID, r.Revision).Seal(), Schedule: sched}, nil
-}
 
 // Catalog is what the registry follows.
 type Catalog interface {
-	Get(flow ids.FlowID) (catalog.Record, bool)
-	PausedSince(flow ids.FlowID) (time.Time, bool)
+	Get(flow ids.FlowID) (*catalog.Kept, bool)
+	Paused(flow ids.FlowID) bool
 	Subscribe() *catalog.Subscription
+	Admitted() <-chan struct{}
 	Synced() <-chan struct{}
 	Source
 }
@@ -65,8 +61,11 @@ type Registry struct {
 	catalog Catalog
 	log     hclog.Logger
 	ready   chan struct{}
+	loaded  chan struct{}
+	plans   compiled
 
-	building sync.Mutex // one Refresh after another, so that none puts an older state back
+	building  sync.Mutex                    // one Refresh after another, so that none puts an older state back
+	schedules map[string]*schedule.Schedule // by their text, under building
 
 	mu    sync.RWMutex
 	flows map[ids.FlowID]*Flow
@@ -75,25 +74,29 @@ type Registry struct {
 
 // New makes an empty registry over a catalog.
 func New(c Catalog, log hclog.Logger) *Registry {
-	return &Registry{catalog: c, log: log, ready: make(chan struct{}), flows: map[ids.FlowID]*Flow{}, subs: map[*Subscription]struct{}{}}
+	return &Registry{catalog: c, log: log, ready: make(chan struct{}), loaded: make(chan struct{}), schedules: map[string]*schedule.Schedule{}, flows: map[ids.FlowID]*Flow{}, subs: map[*Subscription]struct{}{}}
 }
 
-// Ready is closed once every flow that the catalog had at the start is built.
+// Ready is closed once etcd has answered: a flow that is not here yet is found there.
 func (r *Registry) Ready() <-chan struct{} { return r.ready }
+
+// Loaded is closed once every flow that the catalog had at the start is here.
+func (r *Registry) Loaded() <-chan struct{} { return r.loaded }
 
 // Run follows the catalog until ctx ends.
 func (r *Registry) Run(ctx context.Context) error {
 	sub := r.catalog.Subscribe()
 	defer sub.Close()
-	select {
-	case <-r.catalog.Synced():
-	case <-ctx.Done():
-		return nil
-	}
-	r.take(sub.Take())
-	close(r.ready)
+	admitted, synced := r.catalog.Admitted(), r.catalog.Synced()
 	for {
 		select {
+		case <-admitted:
+			admitted = nil
+			close(r.ready)
+		case <-synced:
+			synced = nil
+			r.take(sub.Take())
+			close(r.loaded)
 		case <-sub.Ready():
 			r.take(sub.Take())
 		case <-ctx.Done():
@@ -112,25 +115,23 @@ func (r *Registry) take(changed []ids.FlowID) {
 func (r *Registry) Refresh(id ids.FlowID) {
 	r.building.Lock()
 	defer r.building.Unlock()
-	rec, known := r.catalog.Get(id)
+	k, known := r.catalog.Get(id)
 	r.mu.RLock()
 	old := r.flows[id]
 	r.mu.RUnlock()
 	var f *Flow
 	if known {
-		if old != nil && old.Record.UID == rec.UID && old.Record.Revision == rec.Revision {
-			again := *old
-			f = &again
-		} else {
-			built, err := Build(rec)
+		if f = old; old == nil || old.Record != k {
+			built, err := build(k, r.scheduled, &r.plans)
 			if err != nil { // a record another version wrote; the flow can't run here
 				r.log.Error("stored flow can't be read", "flow", id, "error", err)
 				return
 			}
 			f = built
 		}
-		f.Record = rec
-		f.PausedAt, f.Paused = r.catalog.PausedSince(id)
+		if paused := r.catalog.Paused(id); f.Paused != paused {
+			f = f.paused(paused)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,23 +162,59 @@ func (r *Registry) Fresh(ctx context.Context, id ids.FlowID) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	since, paused, err := r.catalog.PausedFresh(ctx, id)
+	_, paused, err := r.catalog.PausedFresh(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	r.Refresh(id)
-	var f Flow
-	if known := r.Get(id); known != nil && known.Record.UID == rec.UID && known.Record.Revision == rec.Revision {
-		f = *known
-	} else {
-		built, err := Build(rec)
-		if err != nil {
+	f := r.Get(id)
+	if f == nil || f.Record.UID != rec.UID || f.Record.Revision != rec.Revision {
+		if f, err = Build(rec); err != nil {
 			return nil, err
 		}
-		f = *built
 	}
-	f.Paused, f.PausedAt = paused, since
-	return &f, nil
+	return f.paused(paused), nil
+}
+
+// scheduled returns the schedule of a text. The caller holds building.
+func (r *Registry) scheduled(text string) (*schedule.Schedule, error) {
+	if s := r.schedules[text]; s != nil {
+		return s, nil
+	}
+	s, err := compile(text)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.RLock()
+	flows := len(r.flows)
+	r.mu.RUnlock()
+	if len(r.schedules) > flows+1000 { // most are of revisions that are gone
+		clear(r.schedules)
+	}
+	r.schedules[text] = s
+	return s, nil
+}
+
+// Names returns the ids of all flows, in no order.
+func (r *Registry) Names() []ids.FlowID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.AppendSeq(make([]ids.FlowID, 0, len(r.flows)), maps.Keys(r.flows))
+}
+
+// Each calls do for every flow, in no order, until it returns false.
+func (r *Registry) Each(do func(f *Flow) bool) {
+	r.mu.RLock()
+	all := make([]*Flow, 0, len(r.flows))
+	for _, f := range r.flows {
+		all = append(all, f)
+	}
+	r.mu.RUnlock()
+	for _, f := range all {
+		if !do(f) {
+			return
+		}
+	}
 }
 
 // List returns every flow, ordered by id.

@@ -17,6 +17,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/plan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,24 +25,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // shelf is a catalog in memory.
 type shelf struct {
 	mu     sync.Mutex
-	flows  map[ids.FlowID]catalog.Record
-	paused map[ids.FlowID]time.Time
+	flows  map[ids.FlowID]*catalog.Kept
+	paused map[ids.FlowID]bool
 	etcd   map[ids.FlowID]catalog.Record // what Fresh sees; the rest is seen by Get
 	away   error
 	onGet  func() // runs after a record was read
 }
 
 func newShelf() *shelf {
-	return &shelf{flows: map[ids.FlowID]catalog.Record{}, paused: map[ids.FlowID]time.Time{}, etcd: map[ids.FlowID]catalog.Record{}}
+	return &shelf{flows: map[ids.FlowID]*catalog.Kept{}, paused: map[ids.FlowID]bool{}, etcd: map[ids.FlowID]catalog.Record{}}
 }
 
 func (s *shelf) put(r catalog.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flows[r.Flow], s.etcd[r.Flow] = r, r
+	s.flows[r.Flow], s.etcd[r.Flow] = catalog.Keep(r), r
 }
 
-func (s *shelf) Get(f ids.FlowID) (catalog.Record, bool) {
+func (s *shelf) Get(f ids.FlowID) (*catalog.Kept, bool) {
 	s.mu.Lock()
 	r, ok := s.flows[f]
 	on := s.onGet
@@ -53,11 +54,10 @@ func (s *shelf) Get(f ids.FlowID) (catalog.Record, bool) {
 	return r, ok
 }
 
-func (s *shelf) PausedSince(f ids.FlowID) (time.Time, bool) {
+func (s *shelf) Paused(f ids.FlowID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.paused[f]
-	return t, ok
+	return s.paused[f]
 }
 
 func (s *shelf) GetFresh(_ context.Context, f ids.FlowID) (catalog.Record, error) {
@@ -70,17 +70,27 @@ func (s *shelf) GetFresh(_ context.Context, f ids.FlowID) (catalog.Record, error
 }
 
 func (s *shelf) PausedFresh(_ context.Context, f ids.FlowID) (time.Time, bool, error) {
-	t, ok := s.PausedSince(f)
-	return t, ok, s.away
+	return time.UnixMilli(5000), s.Paused(f), s.away
 }
 
 func (s *shelf) Subscribe() *catalog.Subscription { panic("not followed here") }
+
+func (s *shelf) Admitted() <-chan struct{} { panic("not followed here") }
 
 func (s *shelf) Synced() <-chan struct{} { panic("not followed here") }
 
 func record(id string, rev int64) catalog.Record {
 	body := fmt.Sprintf(`{"flow_id":%q,"name":"n","schedule_type":"manual","nodes":[{"id":"a","type":"delay"}],"edges":[]}`, id)
 	return catalog.Record{Flow: ids.FlowID(id), UID: uuid.NewSHA1(uuid.Nil, []byte(id)), Revision: rev, Document: json.RawMessage(body), Anchor: time.UnixMilli(1000)}
+}
+
+func compiled(t *testing.T, f *registry.Flow) *plan.Plan {
+	t.Helper()
+	p, err := f.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func TestRefresh(t *testing.T) {
@@ -91,27 +101,27 @@ func TestRefresh(t *testing.T) {
 	s.put(record("f", 1))
 	r.Refresh("f")
 	first := r.Get("f")
-	if first == nil || first.Plan.Revision != 1 || first.Plan.UID != first.Record.UID || first.Paused {
+	if first == nil || compiled(t, first).Revision != 1 || compiled(t, first).UID != first.Record.UID || first.Paused {
 		t.Fatalf("got %+v", first)
 	}
-	s.paused["f"] = time.UnixMilli(5000)
+	s.paused["f"] = true
 	r.Refresh("f")
 	second := r.Get("f")
-	if !second.Paused || second.PausedAt.UnixMilli() != 5000 || second.Plan != first.Plan || first.Paused {
+	if !second.Paused || compiled(t, second) != compiled(t, first) || first.Paused {
 		t.Errorf("a pause gives %+v; the one handed out before is %+v", second, first)
 	}
 	s.put(record("f", 2))
 	s.put(record("e", 1))
 	r.Refresh("f")
 	r.Refresh("e")
-	if got := r.List(); len(got) != 2 || got[0].Record.Flow != "e" || got[1].Plan.Revision != 2 {
+	if got := r.List(); len(got) != 2 || got[0].Record.Flow != "e" || compiled(t, got[1]).Revision != 2 {
 		t.Errorf("list: %+v", got)
 	}
 	bad := record("f", 3)
 	bad.Document = json.RawMessage(`{}`)
 	s.put(bad)
 	r.Refresh("f")
-	if got := r.Get("f"); got == nil || got.Plan.Revision != 2 {
+	if got := r.Get("f"); got == nil || compiled(t, got).Revision != 2 {
 		t.Errorf("an unreadable record put %+v in place", got)
 	}
 	delete(s.flows, "f")
@@ -159,11 +169,11 @@ func TestFresh(t *testing.T) {
 	s.put(record("f", 1))
 	r.Refresh("f")
 	known := r.Get("f")
-	if f, err := r.Fresh(t.Context(), "f"); err != nil || f.Plan != known.Plan {
+	if f, err := r.Fresh(t.Context(), "f"); err != nil || compiled(t, f) != compiled(t, known) {
 		t.Errorf("known: %v, %v", f, err)
 	}
 	s.etcd["f"] = record("f", 2) // the watch is behind
-	if f, err := r.Fresh(t.Context(), "f"); err != nil || f.Plan.Revision != 2 {
+	if f, err := r.Fresh(t.Context(), "f"); err != nil || compiled(t, f).Revision != 2 {
 		t.Errorf("newer: %v, %v", f, err)
 	}
 	delete(s.etcd, "f")

@@ -250,8 +250,13 @@ func (r *reign) audit(p port) {
 // flows are those that etcd has.
 type flows struct{ port }
 
-func (f flows) All() map[ids.FlowID]reconcile.Flow {
-	return map[ids.FlowID]reconcile.Flow{flow: {UID: f.w.plan.UID, Plan: f.w.plan}}
+func (f flows) Names() []ids.FlowID { return []ids.FlowID{flow} }
+
+func (f flows) Get(id ids.FlowID) (reconcile.Flow, bool) {
+	if id != flow {
+		return reconcile.Flow{}, false
+	}
+	return reconcile.Flow{UID: f.w.plan.UID, Revision: f.w.plan.Revision, Fields: ledger.PlanFields(f.w.plan)}, true
 }
 
 // Restore is never asked for: what a schedule can lose begins behind the flow.

@@ -62,6 +62,10 @@ func (p port) Closing(ctx context.Context, before time.Time) ([]ledger.ActiveCyc
 	return ask(p, func() ([]ledger.ActiveCycle, error) { return p.w.ledger.Closing(ctx, before) })
 }
 
+func (p port) FlowIDs(ctx context.Context) ([]ids.FlowID, error) {
+	return ask(p, func() ([]ids.FlowID, error) { return p.w.ledger.FlowIDs(ctx) })
+}
+
 func (p port) LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error) {
 	type look struct {
 		found  map[ids.FlowID]ledger.FlowLook

@@ -261,7 +261,7 @@ func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
 // nothing will be due by time.
 func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 	f := t.cfg.Flows.Get(id)
-	if f == nil || f.Document.ScheduleType == schedule.Manual {
+	if f == nil || f.Schedule.Spec().Kind == schedule.Manual {
 		return time.Time{}, nil
 	}
 	last, err := t.lastSlot(ctx, f)
@@ -303,8 +303,13 @@ func (t *Ticker) look(ctx context.Context, id ids.FlowID) (time.Time, error) {
 
 func (t *Ticker) start(ctx context.Context, f *registry.Flow, last, slot, next time.Time) (time.Time, error) {
 	id := f.Record.Flow
+	p, err := f.Plan()
+	if err != nil {
+		t.cfg.Log.Error("slots of a flow can't start", "flow", id, "error", err)
+		return next, nil
+	}
 	out, err := t.cfg.Ledger.StartCycle(ctx, t.cfg.Epoch, ledger.Start{
-		Plan: f.Plan, Slot: slot, Since: last, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Document.Overlap == schedule.OverlapAllow,
+		Plan: p, Slot: slot, Since: last, Occasion: plans.SlotOccasion(f.Record.UID, slot), Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
 	})
 	switch {
 	case err == nil && out.Ahead > ahead:
@@ -323,7 +328,7 @@ func (t *Ticker) start(ctx context.Context, f *registry.Flow, last, slot, next t
 				t.cfg.Late(out.At.Sub(slot))
 			}
 			if t.cfg.Started != nil {
-				t.cfg.Started(f.Plan, out)
+				t.cfg.Started(p, out)
 			}
 		}
 		return next, nil

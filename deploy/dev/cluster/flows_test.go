@@ -12,6 +12,7 @@ type doc struct {
 	ID       string   `json:"flow_id"`
 	Schedule string   `json:"schedule_type"`
 	Seconds  float64  `json:"interval_seconds,omitempty"`
+	Cron     string   `json:"cron,omitempty"`
 	Overlap  string   `json:"overlap"`
 	Catchup  string   `json:"catchup"`
 	Timeout  string   `json:"cycle_timeout"`

@@ -40,20 +40,16 @@ func (l *Ledger) Protections(_ context.Context, c ledger.ActiveCycle, revision i
 	return out, nil
 }
 
-// LookAtFlows reads what an audit looks at of many flows.
+// LookAtFlows reads what an audit looks at of flows.
 func (l *Ledger) LookAtFlows(_ context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	listed := map[ids.FlowID]bool{}
 	looks := map[ids.FlowID]ledger.FlowLook{}
-	for name := range l.sets[flowsKey] {
-		listed[ids.FlowID(name)] = true
-		looks[ids.FlowID(name)] = ledger.FlowLook{}
-	}
 	for f := range revisions {
-		looks[f] = ledger.FlowLook{}
-	}
-	for f := range looks {
+		if _, ok := l.sets[flowsKey][string(f)]; ok {
+			listed[f] = true
+		}
 		key := flowKey(f, "state")
 		look := ledger.FlowLook{Known: l.get(key, "status") != "", Status: l.get(key, "status"), Revision: l.number(key, "revision"), Active: l.get(key, "active")}
 		look.UID, _ = uuid.Parse(l.get(key, "uid"))
