@@ -171,7 +171,7 @@ func (c *cluster) work(id string, grace time.Duration) *process {
 	p := &process{health: "http://" + ln.Addr().String(), stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.err = worker.Run(ctx, worker.Config{ID: id, Concurrency: 4, Lease: lease, Grace: grace, Health: ln}, c.ledger, c.broker.Consumer(), c.reg)
+		p.err = worker.Run(ctx, worker.Config{ID: id, Concurrency: 4, Lease: lease, Grace: grace, Health: ln}, ledger.One(c.ledger), c.broker.Consumer(), c.reg)
 	}()
 	c.t.Cleanup(func() { c.drain(p) })
 	return p

@@ -27,6 +27,7 @@ import (
 	"github.com/tradingflow/weather-station/worker/internal/claims"
 	"github.com/tradingflow/weather-station/worker/internal/intake"
 	"github.com/tradingflow/weather-station/worker/internal/once"
+	"github.com/tradingflow/weather-station/worker/internal/route"
 	"github.com/tradingflow/weather-station/worker/internal/settle"
 	"github.com/tradingflow/weather-station/worker/node"
 )
@@ -124,14 +125,15 @@ func setDefault[T int | time.Duration](v *T, d T) {
 
 // Run works until ctx ends, then drains: it takes nothing new, lets running
 // nodes finish within the grace, hands the rest back, and returns.
-func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *node.Registry) error {
+func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, reg *node.Registry) error {
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("worker settings: %w", err)
 	}
 	log := cfg.Log.With("worker", cfg.ID)
 	id := ids.WorkerID(cfg.ID)
+	l := route.New(ledgers)
 	m := newMetrics()
-	keeper := claims.NewKeeper(claims.Config{Ledger: l, Worker: id, Lease: cfg.Lease, Log: log})
+	keeper := claims.NewKeeper(claims.Config{Ledger: l, Worker: id, Lease: cfg.Lease, Partition: l.Partition, Log: log})
 	keys, err := once.New(once.Config{Ledger: l, Coordinators: cfg.Coordinators, Host: hostname(), Log: log})
 	if err != nil {
 		return fmt.Errorf("worker settings: %w", err)
@@ -171,7 +173,7 @@ func Run(ctx context.Context, cfg Config, l *ledger.Ledger, source Source, reg *
 		stop := context.AfterFunc(ctx, func() { reporter.draining.Store(true); health.Drain("shutting down") })
 		defer stop()
 		return intake.Run(ctx, intake.Config{
-			Ledger: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
+			Ledger: l, Partitions: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
 			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran,
 			Settler: &settle.Settler{Ledger: l, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0), Abandoned: m.abandon},

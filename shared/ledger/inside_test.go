@@ -483,7 +483,7 @@ func TestOptions(t *testing.T) {
 		{"rediss://h:1", "", "[h:1]    0 false true"},
 		{"redis+sentinel://u:p@a:1,b:2/main?db=4", "", "[a:1 b:2] u p main 4 false false"},
 		{"redis+cluster://a:1,b:2", "station{0}", "[a:1 b:2]    0 true false"},
-		{"redis+cluster://a:1", "station", "redis cluster needs a hash tag in the prefix, for example station{0}"},
+		{"redis+cluster://a:1", "station", "redis cluster needs a hash tag in the prefix, for example station{0}, unless there are partitions"},
 		{"redis+sentinel://a:1", "", "redis+sentinel URL needs the master's name as its path"},
 		{"redis+sentinel://a:1/m?db=x", "", "redis+sentinel URL: db is not a number"},
 		{"http://h:1", "", `redis URL has scheme "http": use redis, rediss, redis+sentinel or redis+cluster`},

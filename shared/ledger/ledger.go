@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tradingflow/weather-station/shared/failpoint"
+	"github.com/tradingflow/weather-station/shared/partition"
 )
 
 // Schema is the number of the layout described in doc.go. A ledger with another
@@ -27,7 +28,7 @@ type Config struct {
 	// redis+cluster://host:port,host:port.
 	URL string
 	// Prefix begins every key; "station" when empty. With Redis Cluster it must
-	// hold a hash tag, as "station{0}".
+	// hold a hash tag, as "station{0}", unless there are partitions (see Set).
 	Prefix string
 	// JournalMax is about how many entries the journal keeps; 200,000 when 0.
 	JournalMax int64
@@ -35,6 +36,8 @@ type Config struct {
 	Name string
 	// Connections bounds the pool; 0 = the client's default.
 	Connections int
+
+	parts bool // of a Set: each partition's prefix has a tag
 }
 
 // Ledger is the truth of what runs, in Redis. It is safe for concurrent use.
@@ -48,8 +51,9 @@ type Ledger struct {
 	plainScripts bool
 	elected      bool // others decide which server is the master: it may change
 	server       Server
-	connects     atomic.Int64
+	connects     *atomic.Int64
 	fenced       refusals
+	borrows      bool // another's connections, who closes them
 }
 
 // Server is what the ledger learned of its Redis when it opened.
@@ -66,6 +70,21 @@ type Server struct {
 // than 7.0, a replica, or one that evicts keys when memory is short; and a
 // ledger of another schema (ErrSchema).
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	l, err := connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.inspect(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if err := l.checkSchema(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// connect makes a ledger and asks its server nothing yet.
+func connect(cfg Config) (*Ledger, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "station"
 	}
@@ -77,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{prefix: cfg.Prefix, journalMax: cfg.JournalMax, scripts: scripts}
+	l := &Ledger{prefix: cfg.Prefix, journalMax: cfg.JournalMax, scripts: scripts, connects: new(atomic.Int64)}
 	opts, err := options(cfg)
 	if err != nil {
 		return nil, err
@@ -87,15 +106,15 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	blockingOpts := *opts
 	blockingOpts.OnConnect = nil
 	l.rdb = redis.NewUniversalClient(opts)
-	blockingOpts.PoolSize, blockingOpts.MaxRetries = 4, -1
+	blockingOpts.PoolSize, blockingOpts.MaxRetries = 4+partition.Max, -1 // one that waits in each partition
 	l.blocking = redis.NewUniversalClient(&blockingOpts)
-	if err := l.inspect(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	if err := l.checkSchema(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
 	return l, nil
+}
+
+// beside returns the ledger of another prefix over the same connections.
+func (l *Ledger) beside(prefix string) *Ledger {
+	return &Ledger{rdb: l.rdb, blocking: l.blocking, prefix: prefix, journalMax: l.journalMax, scripts: l.scripts, plainScripts: l.plainScripts,
+		elected: l.elected, server: l.server, connects: l.connects, borrows: true}
 }
 
 // quiet drops what the client library would print by itself: every error also
@@ -112,6 +131,9 @@ func (l *Ledger) Close() error {
 	l.waiter.mu.Lock()
 	l.waiter.close()
 	l.waiter.mu.Unlock()
+	if l.borrows {
+		return nil
+	}
 	return errors.Join(l.rdb.Close(), l.blocking.Close())
 }
 

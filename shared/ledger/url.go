@@ -15,6 +15,9 @@ import (
 // comes all at once, as after an election, need not wait for them.
 const warmConnections = 4
 
+// errUntagged says that a ledger's keys would lie in many slots of a Redis Cluster.
+var errUntagged = errors.New("redis cluster needs a hash tag in the prefix, for example station{0}, unless there are partitions")
+
 // parseURL is url.Parse for a list of hosts, which that refuses: all but the first
 // are taken out. Errors never hold the URL, which may hold a password.
 func parseURL(text string) (u *url.URL, addrs []string, err error) {
@@ -76,8 +79,8 @@ func options(cfg Config) (*redis.UniversalOptions, error) {
 		}
 	case "redis+cluster":
 		o.IsClusterMode = true
-		if !strings.Contains(cfg.Prefix, "{") {
-			return nil, fmt.Errorf("redis cluster needs a hash tag in the prefix, for example station{0}")
+		if !cfg.parts && !strings.Contains(cfg.Prefix, "{") {
+			return nil, errUntagged
 		}
 	default:
 		return nil, fmt.Errorf("redis URL has scheme %q: use redis, rediss, redis+sentinel or redis+cluster", u.Scheme)

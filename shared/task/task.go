@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/partition"
 )
 
 // Version is the version of the encoding below. A decoder refuses others.
@@ -29,6 +30,9 @@ type Task struct {
 	ids.Attempt
 	Type string
 	Pool string
+	// Partitions is how many there are, so that a worker finds the ledger of the
+	// flow's own (package partition); 0 is 1.
+	Partitions int
 }
 
 type wire struct {
@@ -40,11 +44,16 @@ type wire struct {
 	Attempt int    `json:"attempt"`
 	Type    string `json:"type"`
 	Pool    string `json:"pool"`
+	Parts   int    `json:"partitions,omitempty"`
 }
 
 // Encode returns the task as JSON.
 func (t Task) Encode() []byte {
-	b, err := json.Marshal(wire{Version, string(t.Flow), t.Cycle, t.UUID.String(), string(t.Node), t.N, t.Type, t.Pool})
+	w := wire{Version, string(t.Flow), t.Cycle, t.UUID.String(), string(t.Node), t.N, t.Type, t.Pool, t.Partitions}
+	if w.Parts == 1 { // as before there were partitions
+		w.Parts = 0
+	}
+	b, err := json.Marshal(w)
 	if err != nil { // strings and numbers only: cannot fail
 		panic(err)
 	}
@@ -88,6 +97,8 @@ func Decode(b []byte) (Task, error) {
 		return bad("attempt %d, must be at least 1", w.Attempt)
 	case w.Type == "":
 		return bad("type is empty")
+	case w.Parts < 0 || w.Parts > partition.Max:
+		return bad("partitions %d, 1 to %d are allowed", w.Parts, partition.Max)
 	}
-	return Task{Attempt: ids.Attempt{Flow: flow, Cycle: w.Cycle, UUID: u, Node: node, N: w.Attempt}, Type: w.Type, Pool: w.Pool}, nil
+	return Task{Attempt: ids.Attempt{Flow: flow, Cycle: w.Cycle, UUID: u, Node: node, N: w.Attempt}, Type: w.Type, Pool: w.Pool, Partitions: w.Parts}, nil
 }

@@ -39,6 +39,18 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// One partition is written as it was before there were any.
+func TestOnePartitionIsNotWritten(t *testing.T) {
+	one, many := example(), example()
+	one.Partitions, many.Partitions = 1, 4
+	if d := cmp.Diff(string(example().Encode()), string(one.Encode())); d != "" {
+		t.Error(d)
+	}
+	if want := `,"partitions":4}`; !strings.HasSuffix(string(many.Encode()), want) {
+		t.Errorf("%s does not end with %s", many.Encode(), want)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	good := string(example().Encode())
 	for _, c := range []struct{ name, in, want string }{
@@ -52,6 +64,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"pool", strings.Replace(good, `"gpu"`, `"g.p"`, 1), `malformed task: pool "g.p" contains '.'; allowed are A-Z a-z 0-9 _ -`},
 		{"cycle", strings.Replace(good, `"cycle":42`, `"cycle":0`, 1), "malformed task: cycle 0, must be at least 1"},
 		{"attempt", strings.Replace(good, `"attempt":3`, `"attempt":-1`, 1), "malformed task: attempt -1, must be at least 1"},
+		{"partitions", strings.Replace(good, `"attempt"`, `"partitions":65,"attempt"`, 1), "malformed task: partitions 65, 1 to 64 are allowed"},
 		{"type", strings.Replace(good, `"exec"`, `""`, 1), "malformed task: type is empty"},
 		{"too long", strings.Replace(good, `"exec"`, `"`+strings.Repeat("x", MaxBytes)+`"`, 1), "malformed task: 2184 bytes, at most 2048 are allowed"},
 	} {
@@ -76,7 +89,8 @@ func TestRoundTrip(t *testing.T) {
 			UUID:  uuid.UUID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(r, "uuid")),
 			Node:  ids.NodeID(rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`).Draw(r, "node")),
 			N:     rapid.IntRange(1, 1<<40).Draw(r, "attempt"),
-		}, Type: rapid.StringMatching(`.{1,64}`).Draw(r, "type"), Pool: rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`).Draw(r, "pool")}
+		}, Type: rapid.StringMatching(`.{1,64}`).Draw(r, "type"), Pool: rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`).Draw(r, "pool"),
+			Partitions: rapid.SampledFrom([]int{0, 2, 3, 64}).Draw(r, "partitions")}
 		got, err := Decode(want.Encode())
 		if err != nil {
 			r.Fatal(err)

@@ -45,6 +45,9 @@ type Config struct {
 	Worker ids.WorkerID
 	Lease  time.Duration
 	Log    hclog.Logger
+	// Partition returns the partition of a flow: each has a heartbeat of its own, so that
+	// none waits for the server of another. nil = there is one.
+	Partition func(f ids.FlowID) int
 }
 
 // Keeper holds the claims of a process.
@@ -52,9 +55,17 @@ type Keeper struct {
 	cfg Config
 
 	mu     sync.Mutex
+	woke   time.Time // when the first claim came after a time without any
 	claims map[uuid.UUID]*claim
-	down   bool // the last heartbeat failed
+	beats  map[int]*beats // by partition
 	wake   chan struct{}
+}
+
+// beats is the heartbeats of a partition.
+type beats struct {
+	sent time.Time // the last one
+	out  bool      // it still waits for its answer
+	down bool      // it failed
 }
 
 type claim struct {
@@ -67,7 +78,7 @@ type claim struct {
 
 // NewKeeper makes a keeper of no claims.
 func NewKeeper(cfg Config) *Keeper {
-	return &Keeper{cfg: cfg, claims: map[uuid.UUID]*claim{}, wake: make(chan struct{}, 1)}
+	return &Keeper{cfg: cfg, claims: map[uuid.UUID]*claim{}, beats: map[int]*beats{}, wake: make(chan struct{}, 1)}
 }
 
 // margin is how long before the end of its lease a claim counts as lost.
@@ -112,10 +123,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	check := time.NewTicker(max(k.cfg.Lease/20, 10*time.Millisecond))
 	check.Stop()
 	defer check.Stop()
-	var beats sync.WaitGroup
-	defer beats.Wait()
-	busy := make(chan struct{}, 1) // one heartbeat at a time
-	var last time.Time
+	var out sync.WaitGroup
+	defer out.Wait()
 	idle := true
 	for {
 		var tick <-chan time.Time
@@ -127,7 +136,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-k.wake:
 			if idle {
 				idle = false
-				last = time.Now()
+				k.rested(time.Now())
 				check.Reset(max(k.cfg.Lease/20, 10*time.Millisecond))
 			}
 			continue
@@ -143,19 +152,46 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if now.Sub(last) < every {
-			continue
-		}
-		select {
-		case busy <- struct{}{}:
-			last = now
-			beats.Go(func() {
-				defer func() { <-busy }()
-				k.beat(ctx, held, now)
-			})
-		default: // the last one still waits for its answer
+		for p, due := range k.due(held, now, every) {
+			out.Go(func() { k.beat(ctx, p, due, now) })
 		}
 	}
+}
+
+// rested begins the time to the next heartbeat of every partition.
+func (k *Keeper) rested(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, b := range k.beats {
+		b.sent = now
+	}
+	k.woke = now
+}
+
+// due returns the claims to renew now by partition, and notes that their heartbeats are
+// sent. One that waits for its answer is followed by none.
+func (k *Keeper) due(held []ledger.HeldClaim, now time.Time, every time.Duration) map[int][]ledger.HeldClaim {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	due := map[int][]ledger.HeldClaim{}
+	for _, c := range held {
+		p := 0
+		if k.cfg.Partition != nil {
+			p = k.cfg.Partition(c.Flow)
+		}
+		b := k.beats[p]
+		if b == nil {
+			b = &beats{sent: k.woke}
+			k.beats[p] = b
+		}
+		if !b.out && now.Sub(b.sent) >= every {
+			due[p] = append(due[p], c)
+		}
+	}
+	for p := range due {
+		k.beats[p].sent, k.beats[p].out = now, true
+	}
+	return due
 }
 
 // look ends the attempts whose time is over and returns the claims to renew.
@@ -183,29 +219,31 @@ func (k *Keeper) fence(c *claim, now time.Time) {
 		"node", c.held.Node, "attempt", c.held.N)
 }
 
-func (k *Keeper) beat(ctx context.Context, held []ledger.HeldClaim, sent time.Time) {
+func (k *Keeper) beat(ctx context.Context, p int, held []ledger.HeldClaim, sent time.Time) {
 	bounded, cancel := context.WithTimeout(ctx, k.cfg.Lease/2)
 	defer cancel()
 	answers, err := k.cfg.Ledger.Heartbeat(bounded, k.cfg.Worker, k.cfg.Lease, held)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	b := k.beats[p]
+	b.out = false
 	if err != nil {
-		if !k.down && ctx.Err() == nil {
+		if !b.down && ctx.Err() == nil {
 			k.cfg.Log.Warn("heartbeat failed", "claims", len(held), "error", err)
 		}
-		k.down = true
+		b.down = true
 		return
 	}
-	if k.down {
+	if b.down {
 		k.cfg.Log.Info("heartbeats are answered again")
 	}
-	k.down = false
-	for i, b := range answers {
+	b.down = false
+	for i, answer := range answers {
 		c := k.claims[held[i].Token]
 		if c == nil { // dropped meanwhile
 			continue
 		}
-		switch b {
+		switch answer {
 		case ledger.Lost:
 			c.lost = true
 			c.cancel(ErrLost)

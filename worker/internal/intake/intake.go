@@ -110,6 +110,8 @@ type Config struct {
 	Killed   <-chan struct{} // closed when all is to end at once, unreported; nil = never
 	Log      hclog.Logger
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
+
+	Partitions Partitions // nil = nobody asks
 }
 
 // lastWords is how long reporting goes on after the grace: the patience with
@@ -257,6 +259,12 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	s.held = t.Attempt
 	hop.Pass(hop.Received, t.Attempt)
 	log := s.Log.With("flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N)
+	if counts, err := s.heed(t); err != nil {
+		return s.unclaimed(err, log)
+	} else if !counts {
+		log.Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
+		return ack
+	}
 	h := s.Registry.Lookup(t.Type)
 	if h == nil {
 		s.tell(log, t.Type)
@@ -377,23 +385,4 @@ func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) endi
 	}
 	log.Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
 	return ack
-}
-
-// ackLate acks the message early if its work takes longer than EarlyAck. The
-// function it returns ends the wait and says whether that was done.
-func (s *server) ackLate(d taskqueue.Delivery) (stop func() (acked bool)) {
-	ctx, cancel := context.WithCancel(s.reports)
-	acked := make(chan bool, 1)
-	go func() {
-		t := time.NewTimer(s.EarlyAck)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			s.end(s.slot.AckEarly(context.WithoutCancel(ctx), d))
-			acked <- true
-		case <-ctx.Done():
-			acked <- false
-		}
-	}()
-	return func() bool { cancel(); return <-acked }
 }
