@@ -124,7 +124,8 @@ func (c *Config) complete() error {
 // Run works until ctx ends: it serves the API, stands for election, and leads
 // while it is elected. It stops in order: leadership first, which goes to the next
 // coordinator at once if there is one, then the API, then the connections.
-func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, l *ledger.Ledger, queue Queue) error {
+func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger.Set, queue Queue) error {
+	l := ledgers.All()[0]
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("coordinator settings: %w", err)
 	}

@@ -99,7 +99,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	l, err := ledger.Wait(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: s.JournalMax, Connections: 48}, log)
+	l, err := ledger.WaitSet(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: s.JournalMax, Connections: 48}, 1, log)
 	if err != nil {
 		return err
 	}

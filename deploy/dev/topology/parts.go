@@ -16,7 +16,7 @@ import (
 )
 
 func (t *Topology) runWorker(ctx context.Context, id string, l *life) (err error) {
-	led, end, err := t.ledger(ctx, id, l, t.cfg.Concurrency+8)
+	led, end, err := t.ledgers(ctx, id, l, t.cfg.Concurrency+8, 0)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (t *Topology) runCoordinator(ctx context.Context, id string, l *life) (err 
 	end := sync.OnceValue(etcd.Close)
 	l.link(func() { _ = end() }) // its error is the end itself
 	defer func() { err = errors.Join(err, end()) }()
-	led, endLedger, err := t.ledger(ctx, id, l, 48)
+	led, endLedger, err := t.ledgers(ctx, id, l, 48, 1)
 	if err != nil {
 		return err
 	}
@@ -46,9 +46,9 @@ func (t *Topology) runCoordinator(ctx context.Context, id string, l *life) (err 
 		etcd, led, coordinator.NewQueue(mortal{t.broker.Publisher(), l.dying}, t.broker.Admin()))
 }
 
-// ledger connects a life to the ledger; end may be called again.
-func (t *Topology) ledger(ctx context.Context, id string, l *life, connections int) (_ *ledger.Ledger, end func() error, err error) {
-	led, err := ledger.Wait(ctx, ledger.Config{URL: "redis://" + t.redis.Addr(), Prefix: prefix, Name: id, Connections: connections}, l.log)
+// ledgers connects a life to the ledgers of all partitions; end may be called again.
+func (t *Topology) ledgers(ctx context.Context, id string, l *life, connections, partitions int) (_ *ledger.Set, end func() error, err error) {
+	led, err := ledger.WaitSet(ctx, ledger.Config{URL: "redis://" + t.redis.Addr(), Prefix: prefix, Name: id, Connections: connections}, partitions, l.log)
 	if err != nil {
 		return nil, nil, err
 	}
