@@ -15,7 +15,7 @@ BUILD := go build $(VCS) -trimpath -ldflags "$(LDFLAGS)" -o bin/
 SERVERS := scripts/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test test-unit lint check fuzz model sim mutants bench cluster-up cluster-down clean servers-install
+.PHONY: help build dev test test-unit lint check fuzz model sim mutants bench bench-go cluster-up cluster-down clean servers-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,13 @@ chaos-short: servers-install ## run the short set of the fault matrix, minutes
 	$(BUILD) ./deploy/dev/cmd/station-chaos
 	bin/station-chaos run --short $(ARGS)
 
-bench: servers-install ## run every Go benchmark once, on real servers
-	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime 1x $(PACKAGES)
+bench: servers-install ## measure a private cluster beside the floor of its servers: ARGS="--runs 5 --only chain"
+	@mkdir -p bin
+	$(BUILD) ./coordinator/cmd/stationctl
+	bin/stationctl bench --self $(or $(ARGS),--runs 3)
+
+bench-go: servers-install ## run every Go benchmark once, on real servers: BENCHTIME=1x
+	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) $(PACKAGES)
 
 .PHONY: drill
 drill: servers-install ## run every drill on a private cluster: REPEAT=, FAULTS=, SEED=, HA=1

@@ -17,15 +17,17 @@ type cli struct {
 	Output  string        `short:"o" enum:"table,json,yaml" default:"table" help:"How results are printed: table, json or yaml."`
 	Timeout time.Duration `default:"30s" help:"How long one call may take (default ${default})."`
 
-	Flow    flowCmd    `cmd:"" help:"Flows: apply, validate, list, get, delete, pause, resume, run, metrics."`
-	Cycle   cycleCmd   `cmd:"" help:"Cycles of a flow: list, get, watch, cancel."`
-	Node    nodeCmd    `cmd:"" help:"Nodes of a cycle: get."`
-	Cluster clusterCmd `cmd:"" help:"The cluster: status."`
-	Worker  workerCmd  `cmd:"" help:"Workers: list."`
-	Leader  leaderCmd  `cmd:"" help:"The leadership: transfer."`
-	Verify  verifyCmd  `cmd:"" help:"Check the journal and the state against the guarantees."`
-	Drill   drillCmd   `cmd:"" help:"Inject a fault and measure how the cluster takes it."`
-	Version versionCmd `cmd:"" help:"Print the version of stationctl."`
+	Flow       flowCmd    `cmd:"" help:"Flows: apply, validate, list, get, delete, pause, resume, run, metrics."`
+	Cycle      cycleCmd   `cmd:"" help:"Cycles of a flow: list, get, watch, cancel."`
+	Node       nodeCmd    `cmd:"" help:"Nodes of a cycle: get."`
+	Cluster    clusterCmd `cmd:"" help:"The cluster: status."`
+	Worker     workerCmd  `cmd:"" help:"Workers: list."`
+	Leader     leaderCmd  `cmd:"" help:"The leadership: transfer."`
+	Verify     verifyCmd  `cmd:"" help:"Check the journal and the state against the guarantees."`
+	Drill      drillCmd   `cmd:"" help:"Inject a fault and measure how the cluster takes it."`
+	Bench      benchCmd   `cmd:"" help:"Measure the cluster, and beside it the least that its servers need."`
+	BenchFloor floorCmd   `cmd:"" hidden:""`
+	Version    versionCmd `cmd:"" help:"Print the version of stationctl."`
 }
 
 const description = `Command line of a Weather Station cluster.

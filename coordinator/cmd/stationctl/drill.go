@@ -140,7 +140,7 @@ func (c *drillCmd) target(ctx context.Context, a *app, fault drill.Fault) (drill
 		t, err := drill.NewCommand(c.Inject, c.Heal)
 		return t, a.servers, err
 	}
-	script, err := c.script()
+	script, err := clusterScript(c.Script)
 	if err != nil {
 		return nil, "", err
 	}
@@ -152,10 +152,10 @@ func (c *drillCmd) target(ctx context.Context, a *app, fault drill.Fault) (drill
 	return t, servers, err
 }
 
-// script finds scripts/cluster.
-func (c *drillCmd) script() (string, error) {
-	if c.Script != "" {
-		return c.Script, nil
+// clusterScript finds scripts/cluster, unless it is named.
+func clusterScript(named string) (string, error) {
+	if named != "" {
+		return named, nil
 	}
 	places := []string{"scripts/cluster"}
 	if self, err := os.Executable(); err == nil {

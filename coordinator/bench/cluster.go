@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/coordinator/bench/shape"
+	"github.com/tradingflow/weather-station/coordinator/client"
+)
+
+// Flows is where the flows of a benchmark are registered.
+type Flows interface {
+	Register(ctx context.Context, document []byte, opts client.RegisterOptions) (api.Registered, error)
+	DeleteFlow(ctx context.Context, flow string) error
+}
+
+// Cycles starts cycles and tells what became of them.
+type Cycles interface {
+	StartCycle(ctx context.Context, flow, key string) (api.CycleSummary, error)
+	Cycles(ctx context.Context, flow string, limit int, before int64) (api.CycleList, error)
+	Journal(ctx context.Context, opts client.JournalOptions) (api.Journal, error)
+}
+
+// atOnce is how many flows are registered or deleted at the same time.
+const atOnce = 16
+
+// cluster runs jobs on the product.
+type cluster struct {
+	flows  Flows
+	cycles Cycles
+	prefix string // begins the ids of all flows
+	expire time.Duration
+	from   time.Time // when the job that ran last began
+
+	mu   sync.Mutex
+	made map[string]bool // flows that are registered
+}
+
+func (c *cluster) id(job shape.Job, flow int) string {
+	return c.prefix + "-" + job.Name + "-" + strconv.Itoa(flow)
+}
+
+// prepare registers the flows of a job that are not yet.
+func (c *cluster) prepare(ctx context.Context, job shape.Job) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for f := range job.Flows {
+		id := c.id(job, f)
+		g.Go(func() error {
+			c.mu.Lock()
+			known := c.made[id]
+			c.made[id] = true // before it is: an answer may be lost
+			c.mu.Unlock()
+			if known {
+				return nil
+			}
+			doc, err := job.Document(id)
+			if err != nil {
+				return err
+			}
+			if _, err := c.flows.Register(ctx, doc, client.RegisterOptions{ContentType: "application/json"}); err != nil {
+				return fmt.Errorf("register %s: %w", id, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// remove deletes the registered flows whose ids begin so.
+func (c *cluster) remove(ctx context.Context, prefix string) error {
+	c.mu.Lock()
+	var all []string
+	for id := range c.made {
+		if strings.HasPrefix(id, prefix) {
+			all = append(all, id)
+		}
+	}
+	c.mu.Unlock()
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, id := range all {
+		g.Go(func() error {
+			err := c.flows.DeleteFlow(ctx, id)
+			var p *client.Problem
+			if err != nil && !(errors.As(err, &p) && p.Code == api.CodeNotFound) {
+				return fmt.Errorf("delete %s: %w", id, err)
+			}
+			c.mu.Lock()
+			delete(c.made, id)
+			c.mu.Unlock()
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// run runs a prepared job to its end.
+func (c *cluster) run(ctx context.Context, job shape.Job) (shape.Sample, error) {
+	if job.Every > 0 {
+		return c.tick(ctx, job)
+	}
+	out := shape.Sample{Nodes: job.Nodes()}
+	first := make([]time.Time, job.Flows) // when the first cycle of each started, by the ledger's clock
+	began := time.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	for f := range job.Flows {
+		g.Go(func() error {
+			id := c.id(job, f)
+			last := 10 * time.Millisecond
+			for range job.Cycles {
+				s, took, err := c.once(ctx, id, last)
+				if err != nil {
+					return fmt.Errorf("%s: %w", id, err)
+				}
+				last = took
+				if first[f].IsZero() {
+					first[f] = s.StartedAt.Time
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return out, err
+	}
+	out.Took = time.Since(began)
+	c.from = slices.MinFunc(first, time.Time.Compare)
+	return out, nil
+}
+
+// once runs one cycle. usual is how long one takes, for the first look at it.
+func (c *cluster) once(ctx context.Context, id string, usual time.Duration) (api.CycleSummary, time.Duration, error) {
+	began := time.Now()
+	s, err := c.cycles.StartCycle(ctx, id, "")
+	if err != nil {
+		return s, 0, fmt.Errorf("start cycle: %w", err)
+	}
+	for wait := usual * 3 / 4; ; wait = min(max(usual/16, 2*time.Millisecond), 50*time.Millisecond) {
+		if err := pause(ctx, wait); err != nil {
+			return s, 0, err
+		}
+		list, err := c.cycles.Cycles(ctx, id, 1, 0)
+		switch {
+		case err != nil:
+			return s, 0, fmt.Errorf("look at cycle %d: %w", s.Cycle, err)
+		case len(list.Cycles) == 0 || list.Cycles[0].Cycle != s.Cycle:
+			return s, 0, fmt.Errorf("cycle %d is not the newest any more: somebody else starts cycles of the flow", s.Cycle)
+		}
+		s = list.Cycles[0]
+		took := time.Since(began)
+		switch {
+		case s.Status == api.CycleCompleted:
+			return s, took, nil
+		case api.CycleEnded(s.Status):
+			return s, took, fmt.Errorf("cycle %d ended: %s %s", s.Cycle, s.Status, s.Error)
+		case took > c.expire:
+			return s, took, fmt.Errorf("cycle %d has not ended after %s: %d of %d nodes are done", s.Cycle, c.expire, s.CompletedNodes, s.TotalNodes)
+		}
+	}
+}
+
+// tick waits while the flows of a job tick.
+func (c *cluster) tick(ctx context.Context, job shape.Job) (out shape.Sample, err error) {
+	began := time.Now()
+	c.from = began
+	if err := pause(ctx, job.Every*time.Duration(job.Cycles)); err != nil {
+		return out, err
+	}
+	out.Took = time.Since(began)
+	return out, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
