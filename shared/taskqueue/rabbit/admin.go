@@ -2,7 +2,6 @@ package rabbit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -54,47 +53,31 @@ func (a *Admin) State() (connected bool, blockedSince time.Time) { return a.link
 // The error is ErrUnroutable when there is no such queue and ErrDisconnected
 // when there is no connection.
 func (a *Admin) Depth(ctx context.Context, queue string) (taskqueue.Depth, error) {
-	var found amqp.Queue
-	err := a.ask(ctx, func(conn *amqp.Connection) error {
-		channel, err := conn.Channel()
-		if err != nil {
-			return fmt.Errorf("open a channel: %w", err)
-		}
-		if found, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
-			return err // the broker closed the channel
-		}
-		return channel.Close()
+	var q amqp.Queue
+	err := a.ask(ctx, func(conn *amqp.Connection) (err error) {
+		q, err = lookOn(conn, queue)
+		return err
 	})
-	if reason := (*amqp.Error)(nil); errors.As(err, &reason) && reason.Code == amqp.NotFound {
+	if refusedWith(err, amqp.NotFound) {
 		err = taskqueue.ErrUnroutable
 	}
 	if err != nil {
 		return taskqueue.Depth{}, fmt.Errorf("depth of queue %s: %w", queue, err)
 	}
-	return taskqueue.Depth{Ready: found.Messages, Consumers: found.Consumers}, nil
+	return taskqueue.Depth{Ready: q.Messages, Consumers: q.Consumers}, nil
 }
 
 // Ensure declares queue, and the parking queue, if they are missing.
 func (a *Admin) Ensure(ctx context.Context, queue string) error {
-	return a.ask(ctx, func(conn *amqp.Connection) error { return a.link.cfg.declareOn(conn, queue) })
+	return a.ask(ctx, func(conn *amqp.Connection) error {
+		_, err := a.link.cfg.declareOn(conn, queue)
+		return err
+	})
 }
 
 // Delete removes queue with all its messages; a missing queue is no error.
 func (a *Admin) Delete(ctx context.Context, queue string) error {
-	err := a.ask(ctx, func(conn *amqp.Connection) error {
-		channel, err := conn.Channel()
-		if err != nil {
-			return fmt.Errorf("open a channel: %w", err)
-		}
-		if _, err := channel.QueueDelete(queue, false, false, false); err != nil {
-			return err
-		}
-		return channel.Close()
-	})
-	if err != nil {
-		return fmt.Errorf("delete queue %s: %w", queue, err)
-	}
-	return nil
+	return a.ask(ctx, func(conn *amqp.Connection) error { return deleteOn(conn, queue) })
 }
 
 // ask runs question. One that gets no answer in time ends with the connection, and all

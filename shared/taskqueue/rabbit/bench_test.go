@@ -2,12 +2,16 @@ package rabbit_test
 
 import (
 	"crypto/rand"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 )
+
+var kinds = []string{rabbit.Quorum, rabbit.Classic, rabbit.Transient}
 
 // benchmark starts a publisher and a consumer on a queue of their own.
 func benchmark(b *testing.B, kind string) (*rabbit.Publisher, *rabbit.Consumer, string) {
@@ -30,7 +34,7 @@ func benchmark(b *testing.B, kind string) (*rabbit.Publisher, *rabbit.Consumer, 
 
 // BenchmarkPublish sends with up to 1,000 receipts open.
 func BenchmarkPublish(b *testing.B) {
-	for _, kind := range []string{rabbit.Quorum, rabbit.Classic} {
+	for _, kind := range kinds {
 		b.Run(kind, func(b *testing.B) {
 			p, _, queue := benchmark(b, kind)
 			body := make([]byte, 300)
@@ -62,9 +66,10 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// BenchmarkHop is one message at a time: publish, deliver, ack.
+// BenchmarkHop is one message at a time: publish, deliver, ack. It tells apart how
+// long the delivery and the confirm take.
 func BenchmarkHop(b *testing.B) {
-	for _, kind := range []string{rabbit.Quorum, rabbit.Classic} {
+	for _, kind := range kinds {
 		b.Run(kind, func(b *testing.B) {
 			p, c, queue := benchmark(b, kind)
 			s, err := c.Slot(queue)
@@ -72,7 +77,9 @@ func BenchmarkHop(b *testing.B) {
 				b.Fatal(err)
 			}
 			body := make([]byte, 300)
+			var delivered, confirmed []time.Duration
 			for b.Loop() {
+				began := time.Now()
 				r, err := p.Publish(b.Context(), queue, "id", body)
 				if err != nil {
 					b.Fatal(err)
@@ -81,10 +88,17 @@ func BenchmarkHop(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				delivered = append(delivered, time.Since(began))
 				if err := d.Ack(); err != nil {
 					b.Fatal(err)
 				}
 				<-r.Done()
+				confirmed = append(confirmed, time.Since(began))
+			}
+			for name, took := range map[string][]time.Duration{"deliver": delivered, "confirm": confirmed} {
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Microseconds()), "us-"+name+"-p50")
+				b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "us-"+name+"-p99")
 			}
 			if err := s.Close(); err != nil {
 				b.Fatal(err)

@@ -4,19 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	amqp "github.com/rabbitmq/amqp091-go"
-)
-
-// Kinds of queues.
-const (
-	// Quorum queues are replicated and survive the loss of a minority of brokers.
-	Quorum = "quorum"
-	// Classic queues live on one broker.
-	Classic = "classic"
 )
 
 // Config is what Publisher, Consumer and Admin need to know.
@@ -33,9 +26,10 @@ type Config struct {
 	Name string
 	// Log receives state changes; nil is silent.
 	Log hclog.Logger
-	// QueueType is Quorum (default) or Classic. A queue that exists keeps its
-	// type; declaring it with another fails.
+	// QueueType is the type of every queue but those of PoolTypes; Auto when empty.
 	QueueType string
+	// PoolTypes are the types of single pools' queues.
+	PoolTypes map[string]string
 }
 
 // Validate tells everything that is wrong with c. Run fails with the same error.
@@ -51,11 +45,10 @@ func (c Config) Validate() error {
 	if c.Prefix == "" {
 		faults = append(faults, errors.New("Prefix: is empty; give the prefix of all queue names"))
 	}
-	switch c.QueueType {
-	case "", Quorum, Classic:
-	default:
-		faults = append(faults, fmt.Errorf("QueueType: is %q; want %s or %s", c.QueueType, Quorum, Classic))
+	if c.QueueType != "" && !slices.Contains(types, c.QueueType) {
+		faults = append(faults, fmt.Errorf("QueueType: is %q; want %s", c.QueueType, oneOf()))
 	}
+	faults = append(faults, checkPools(c.PoolTypes)...)
 	if len(faults) > 0 {
 		return fmt.Errorf("rabbitmq settings: %w", errors.Join(faults...))
 	}

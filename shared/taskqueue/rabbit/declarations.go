@@ -14,6 +14,7 @@ import (
 type declarations struct {
 	mu      sync.Mutex
 	byQueue map[string]*declaration
+	were    map[string]bool // were there once
 }
 
 type declaration struct {
@@ -22,12 +23,13 @@ type declaration struct {
 }
 
 func newDeclarations() *declarations {
-	return &declarations{byQueue: map[string]*declaration{}}
+	return &declarations{byQueue: map[string]*declaration{}, were: map[string]bool{}}
 }
 
 // ensure calls declare, unless somebody did so since the last forget; then it
-// waits for that one's result. A failure is forgotten by itself.
-func (d *declarations) ensure(ctx context.Context, queue string, declare func() error) error {
+// waits for that one's result. declare is told whether the queue was there before, in
+// this generation. A failure is forgotten by itself.
+func (d *declarations) ensure(ctx context.Context, queue string, declare func(deleted bool) error) error {
 	d.mu.Lock()
 	known := d.byQueue[queue]
 	if known != nil {
@@ -41,12 +43,16 @@ func (d *declarations) ensure(ctx context.Context, queue string, declare func() 
 	}
 	mine := &declaration{done: make(chan struct{})}
 	d.byQueue[queue] = mine
+	deleted := d.were[queue]
 	d.mu.Unlock()
-	mine.err = declare()
+	mine.err = declare(deleted)
 	close(mine.done)
+	d.mu.Lock()
+	d.were[queue] = mine.err == nil
 	if mine.err != nil {
-		d.forget(queue)
+		delete(d.byQueue, queue)
 	}
+	d.mu.Unlock()
 	return mine.err
 }
 

@@ -30,7 +30,7 @@ type bench struct {
 
 func newBench(t testing.TB) bench {
 	t.Helper()
-	direct := rabbit.Config{URL: broker(t), Prefix: "test-" + rand.Text(), Name: "faults"}
+	direct := rabbit.Config{URL: broker(t), Prefix: "test-" + rand.Text(), Name: "faults", QueueType: rabbit.Quorum}
 	cfg := direct
 	var b bench
 	cfg.URL, b.relay = through(t, direct.URL)
@@ -192,37 +192,6 @@ func TestRunEndsWhileStalled(t *testing.T) {
 	resolves(t, receipt, taskqueue.ErrUnconfirmed)
 	if _, err := s.Receive(t.Context()); !errors.Is(err, rabbit.ErrClosed) {
 		t.Errorf("receive: got %v, want %v", err, rabbit.ErrClosed)
-	}
-}
-
-// TestOtherArguments: a queue that exists with other arguments cannot be used,
-// and does not disturb the others.
-func TestOtherArguments(t *testing.T) {
-	b := newBench(t)
-	other := b.cfg
-	other.QueueType = rabbit.Classic
-	odd := taskqueue.Queue(b.cfg.Prefix, "odd")
-	maker := rabbit.NewAdmin(other)
-	start(t, maker)
-	if err := maker.Ensure(t.Context(), odd); err != nil {
-		t.Fatal(err)
-	}
-	if err := maker.Delete(t.Context(), taskqueue.Parking(b.cfg.Prefix)); err != nil {
-		t.Fatal(err)
-	}
-	start(t, b.publisher)
-	resolves(t, b.publish(t, odd), taskqueue.ErrUnconfirmed)
-	resolves(t, b.publish(t, b.queue), nil)
-	if err := maker.Delete(t.Context(), odd); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "lane opens", func() bool {
-		r := b.publish(t, odd)
-		await(t, "receipt", r.Done())
-		return r.Err() == nil
-	})
-	if err := maker.Delete(t.Context(), odd); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -39,27 +39,32 @@ type outgoing struct {
 // orders writes and may be held while the socket is full; mu guards the open
 // receipts, is held briefly and is the only lock that handling confirms takes.
 type lane struct {
-	cfg   Config
-	log   hclog.Logger
-	queue string
+	cfg    Config
+	log    hclog.Logger
+	queue  string
+	mode   uint8 // of delivery
+	losses *losses
 
 	send    sync.Mutex
 	state   laneState
 	channel *amqp.Channel
 	tag     uint64 // of the last message sent on channel
 	waiting []outgoing
+	other   bool // the queue is not as it is to be, which the next message is to change
 
 	mu   sync.Mutex
 	open map[uint64]*taskqueue.Receipt // by tag
 
 	returned chan struct{} // a message came back: the queue is gone
 	dead     chan struct{} // the queue has refused everything for long
+	unlike   chan struct{} // a message is there for a queue that is not as it is to be
 	refused  time.Time     // since when it does, of the handler alone,
 	last     time.Time     // and when it did last
 }
 
-func newLane(cfg Config, log hclog.Logger, queue string) *lane {
-	return &lane{cfg: cfg, log: log, queue: queue, open: map[uint64]*taskqueue.Receipt{}, returned: make(chan struct{}, 1), dead: make(chan struct{}, 1)}
+func newLane(cfg Config, log hclog.Logger, queue string, lost *losses) *lane {
+	return &lane{cfg: cfg, log: log, queue: queue, mode: cfg.delivery(queue), losses: lost, open: map[uint64]*taskqueue.Receipt{},
+		returned: make(chan struct{}, 1), dead: make(chan struct{}, 1), unlike: make(chan struct{}, 1)}
 }
 
 // publish sends a message, or puts it in line.
@@ -71,6 +76,11 @@ func (l *lane) publish(id string, body []byte) *taskqueue.Receipt {
 	case laneOpening:
 		l.waiting = append(l.waiting, message)
 	case laneOpen:
+		if l.other {
+			l.state, l.waiting = laneOpening, append(l.waiting, message)
+			l.replace()
+			break
+		}
 		l.write(message)
 	case laneFailed:
 		message.receipt.Resolve(taskqueue.ErrUnconfirmed)
@@ -87,7 +97,7 @@ func (l *lane) write(m outgoing) {
 	l.mu.Unlock()
 	failpoint.Before("publish")
 	err := l.channel.Publish("", l.queue, true, false, amqp.Publishing{
-		DeliveryMode:  amqp.Persistent,
+		DeliveryMode:  l.mode,
 		ContentType:   "application/json",
 		MessageId:     m.id,
 		CorrelationId: strconv.FormatUint(tag, 10), // tells which message was returned
@@ -113,8 +123,11 @@ func (l *lane) resolve(tag uint64, err error) {
 // receipts are resolved when it returns.
 func (l *lane) run(ctx context.Context, conn *connection) {
 	pause := newPause()
+	told := false
+	opened := func() { pause.Reset(); told = false }
 	for ctx.Err() == nil {
-		if err := l.serve(ctx, conn, pause.Reset); err != nil && ctx.Err() == nil {
+		if err := l.serve(ctx, conn, opened); err != nil && ctx.Err() == nil && !told {
+			told = true
 			l.log.Warn("cannot publish to queue, trying on", "error", err)
 		}
 		l.refuse()
@@ -128,7 +141,7 @@ func (l *lane) run(ctx context.Context, conn *connection) {
 
 // serve opens a channel and handles its confirms until it closes.
 func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error {
-	channel, err := l.connect(conn)
+	channel, f, err := l.connect(conn)
 	if err != nil {
 		return err
 	}
@@ -140,7 +153,13 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 		defer close(handled)
 		l.handle(confirms, returns)
 	}()
-	l.resume(channel)
+	for _, old := range []chan struct{}{l.returned, l.dead, l.unlike} { // said of what was before
+		select {
+		case <-old:
+		default:
+		}
+	}
+	l.resume(channel, f.other)
 	opened()
 	for {
 		select {
@@ -150,92 +169,30 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 			}
 			return nil
 		case <-l.returned:
-			if err := l.renew(conn, channel, handled); err != nil {
+			if err := l.renew(conn, channel, handled, true); err != nil {
 				return err
 			}
 			l.log.Warn("queue was gone, declared again")
 		case <-l.dead:
-			l.hold()
-			if err := conn.bounded(answerTimeout, func() error { return l.cfg.deleteOn(conn.Connection, l.queue) }); err != nil {
+			if err := l.remove(conn); err != nil {
 				l.log.Warn("queue takes no message and can't be deleted", "error", err)
 			}
-			if err := l.renew(conn, channel, handled); err != nil {
+			if err := l.renew(conn, channel, handled, true); err != nil {
 				return err
 			}
 			l.log.Warn("queue took no message for long, replaced by a new one", "after", deadAfter)
+		case <-l.unlike:
+			if err := l.remove(conn); err != nil {
+				l.log.Warn("queue has another type or other arguments and can't be deleted; it is used as it is", "error", err)
+				l.resume(channel, false)
+				continue
+			}
+			if err := l.renew(conn, channel, handled, false); err != nil {
+				return err
+			}
+			l.log.Warn("queue had another type or other arguments, replaced by a new one", "type", l.cfg.kind(l.queue))
 		}
 	}
-}
-
-// renew declares a queue that is gone and goes on with what waits for it. The handler
-// goes on meanwhile, so the answer can come through; an error ends it.
-func (l *lane) renew(conn *connection, channel *amqp.Channel, handled <-chan struct{}) error {
-	l.hold()
-	leaveVacant(handled)
-	if err := l.declare(conn); err != nil {
-		l.refuse()
-		_ = channel.Close() // ends the handler
-		<-handled
-		return err
-	}
-	l.resume(channel)
-	return nil
-}
-
-// deadAfter is how long a queue may refuse every message before it is replaced.
-// RabbitMQ 3.10 keeps the name of a quorum queue whose process is lost, when it was
-// killed in the first seconds of that queue: such a queue can be declared, and nacks
-// whatever is published and ends the connection of whoever consumes. Members that
-// elect a leader need a second or two. What a replaced queue held is offered again,
-// for no doorbell is missed for good.
-const deadAfter = 4 * time.Second
-
-// vacancy is how long a queue that was deleted stays away before it is declared
-// again. RabbitMQ tells its consumers a moment after the deletion. One that finds a
-// queue of that name again by then is moved there by the broker itself, without a
-// word, and receives nothing any more; one that is told declares the queue and
-// consumes anew.
-const vacancy = time.Second
-
-// leaveVacant waits for a vacancy, or until the channel has ended.
-func leaveVacant(ended <-chan struct{}) {
-	t := time.NewTimer(vacancy)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ended:
-	}
-}
-
-// connect declares the queue and opens a channel in confirm mode.
-func (l *lane) connect(conn *connection) (*amqp.Channel, error) {
-	if err := l.declare(conn); err != nil {
-		return nil, err
-	}
-	var channel *amqp.Channel
-	return channel, conn.bounded(answerTimeout, func() (err error) {
-		if channel, err = conn.Channel(); err != nil {
-			return fmt.Errorf("open a channel: %w", err)
-		}
-		if err := channel.Confirm(false); err != nil {
-			return fmt.Errorf("ask for confirms: %w", err)
-		}
-		return nil
-	})
-}
-
-// declare declares the queue. When that takes too long, messages stop waiting
-// for it.
-func (l *lane) declare(conn *connection) error {
-	timer := time.AfterFunc(openTimeout, func() {
-		l.send.Lock()
-		defer l.send.Unlock()
-		if l.state == laneOpening {
-			l.refuseLocked()
-		}
-	})
-	defer timer.Stop()
-	return conn.bounded(answerTimeout, func() error { return l.cfg.declareOn(conn.Connection, l.queue) })
 }
 
 // handle resolves receipts until the channel closes. The broker sends a return
@@ -313,18 +270,34 @@ func (l *lane) abandon() {
 	}
 }
 
-// resume sends what waits, and from now on at once.
-func (l *lane) resume(channel *amqp.Channel) {
+// resume sends what waits, and from now on at once. A queue that is other than it is
+// to be is replaced first if anything waits, else when a message comes: only a leader
+// publishes, so its settings count.
+func (l *lane) resume(channel *amqp.Channel, other bool) {
 	l.send.Lock()
 	defer l.send.Unlock()
 	if l.channel != channel {
 		l.channel, l.tag = channel, 0
+	}
+	if l.other = other; other && len(l.waiting) > 0 {
+		l.state = laneOpening
+		l.replace()
+		return
 	}
 	l.state = laneOpen
 	for _, m := range l.waiting {
 		l.write(m)
 	}
 	l.waiting = nil
+}
+
+// replace asks for another queue; the caller holds send.
+func (l *lane) replace() {
+	l.other = false
+	select {
+	case l.unlike <- struct{}{}:
+	default:
+	}
 }
 
 // hold lets messages wait from now on.

@@ -21,7 +21,7 @@ func TestWhenAQueueIsDead(t *testing.T) {
 		{"now and then", 2 * time.Second, 50, false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			l := newLane(Config{}, hclog.NewNullLogger(), "q")
+			l := newLane(Config{}, hclog.NewNullLogger(), "q", newLosses())
 			for i := range x.count {
 				l.refusal(begin.Add(time.Duration(i) * x.every))
 			}

@@ -15,8 +15,9 @@ var errBlocked = fmt.Errorf("broker blocks publishers: %w", taskqueue.ErrDisconn
 
 // Publisher sends messages. Its methods may be called by many goroutines.
 type Publisher struct {
-	link  *link
-	lanes atomic.Pointer[lanes] // of this generation; nil while there is none
+	link   *link
+	lanes  atomic.Pointer[lanes] // of this generation; nil while there is none
+	losses *losses
 
 	mu     sync.Mutex
 	wanted map[string]struct{} // queues to have ready; see Prepare
@@ -24,7 +25,7 @@ type Publisher struct {
 
 // NewPublisher returns a Publisher that connects when Run is called.
 func NewPublisher(cfg Config) *Publisher {
-	return &Publisher{link: newLink(cfg, "publisher"), wanted: map[string]struct{}{}}
+	return &Publisher{link: newLink(cfg, "publisher"), losses: newLosses(), wanted: map[string]struct{}{}}
 }
 
 // Run keeps the connection until ctx ends, and returns nil then; it returns an
@@ -32,7 +33,7 @@ func NewPublisher(cfg Config) *Publisher {
 // publisher runs and every receipt is resolved.
 func (p *Publisher) Run(ctx context.Context) error {
 	return p.link.run(ctx, func(ctx context.Context, conn *connection) func() {
-		lanes := &lanes{cfg: p.link.cfg, link: p.link, conn: conn, ctx: ctx, byQueue: map[string]*lane{}}
+		lanes := &lanes{cfg: p.link.cfg, link: p.link, conn: conn, ctx: ctx, losses: p.losses, byQueue: map[string]*lane{}}
 		p.lanes.Store(lanes)
 		p.mu.Lock()
 		for queue := range p.wanted {
@@ -42,6 +43,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 		return func() {
 			p.lanes.Store(nil)
 			lanes.close()
+			p.mu.Lock()
+			for queue := range lanes.byQueue { // so that the next connection tells what they lost
+				p.wanted[queue] = struct{}{}
+			}
+			p.mu.Unlock()
 		}
 	})
 }
@@ -65,6 +71,11 @@ func (p *Publisher) Prepare(queue string) {
 		lanes.get(queue)
 	}
 }
+
+// Losses tells which queues have lost what was in them, and when that was found: the
+// queue was made anew, or it forgets and was empty when the connection came back. What
+// was published after that time is not lost. The channel is closed when there is more.
+func (p *Publisher) Losses() (map[string]time.Time, <-chan struct{}) { return p.losses.read() }
 
 // Publish sends body to queue, declaring the queue on first use, and returns
 // before the broker answered. id is the message's id, for people who look into
@@ -95,6 +106,8 @@ type lanes struct {
 	conn *connection
 	ctx  context.Context // of the generation
 
+	losses *losses
+
 	mu      sync.Mutex
 	closed  bool
 	byQueue map[string]*lane
@@ -110,7 +123,7 @@ func (s *lanes) get(queue string) *lane {
 	}
 	l := s.byQueue[queue]
 	if l == nil {
-		l = newLane(s.cfg, s.link.log.With("queue", queue), queue)
+		l = newLane(s.cfg, s.link.log.With("queue", queue), queue, s.losses)
 		s.byQueue[queue] = l
 		s.running.Go(func() { l.run(s.ctx, s.conn) })
 	}

@@ -127,16 +127,17 @@ func factory(kind string) taskqueuetest.Factory {
 	}
 }
 
-func TestContractQuorum(t *testing.T)  { taskqueuetest.Run(t, factory(rabbit.Quorum)) }
-func TestContractClassic(t *testing.T) { taskqueuetest.Run(t, factory(rabbit.Classic)) }
+func TestContractQuorum(t *testing.T)    { taskqueuetest.Run(t, factory(rabbit.Quorum)) }
+func TestContractClassic(t *testing.T)   { taskqueuetest.Run(t, factory(rabbit.Classic)) }
+func TestContractTransient(t *testing.T) { taskqueuetest.Run(t, factory(rabbit.Transient)) }
 
 func TestBadSettings(t *testing.T) {
-	cfg := rabbit.Config{URL: "amqp://guest:s3cret%zz@host:abc/", QueueType: "stream"}
+	cfg := rabbit.Config{URL: "amqp://guest:s3cret%zz@host:abc/", QueueType: "stream", PoolTypes: map[string]string{"live": "mirrored", "a b": rabbit.Quorum}}
 	err := rabbit.NewPublisher(cfg).Run(context.Background())
 	if err == nil {
 		t.Fatal("bad settings are taken")
 	}
-	for _, want := range []string{"URL", "Prefix", "QueueType"} {
+	for _, want := range []string{"URL", "Prefix", "QueueType", "live", "a b"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not name %s: %v", want, err)
 		}

@@ -71,8 +71,8 @@ func (s *slot) attend(ctx context.Context, conn *connection, queues *declaration
 // serve opens one channel and returns when it is gone; renewed says that it was to be
 // replaced, and is closed in good order.
 func (s *slot) serve(ctx context.Context, conn *connection, queues *declarations) (renewed bool, err error) {
-	declare := func() error {
-		return conn.bounded(answerTimeout, func() error { return s.consumer.link.cfg.declareOn(conn.Connection, s.queue) })
+	declare := func(deleted bool) error {
+		return conn.bounded(answerTimeout, func() error { return s.consumer.link.cfg.attendOn(ctx, conn.Connection, s.queue, deleted) })
 	}
 	if err := queues.ensure(ctx, s.queue, declare); err != nil {
 		return false, err

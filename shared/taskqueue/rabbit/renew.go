@@ -1,0 +1,96 @@
+package rabbit
+
+import (
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// remove deletes the queue.
+func (l *lane) remove(conn *connection) error {
+	l.hold()
+	return conn.bounded(answerTimeout, func() error { return deleteOn(conn.Connection, l.queue) })
+}
+
+// renew declares a queue that is gone and goes on with what waits for it. The handler
+// goes on meanwhile, so the answer can come through; an error ends it. Unless like, the
+// queue is taken in whatever form it is by then: two that disagree don't go on for ever.
+func (l *lane) renew(conn *connection, channel *amqp.Channel, handled <-chan struct{}, like bool) error {
+	l.hold()
+	leaveVacant(handled)
+	f, err := l.declare(conn)
+	if err != nil {
+		l.refuse()
+		_ = channel.Close() // ends the handler
+		<-handled
+		return err
+	}
+	l.resume(channel, like && f.other)
+	return nil
+}
+
+// deadAfter is how long a queue may refuse every message before it is replaced.
+// RabbitMQ 3.10 keeps the name of a quorum queue whose process is lost, when it was
+// killed in the first seconds of that queue: such a queue can be declared, and nacks
+// whatever is published and ends the connection of whoever consumes. Members that
+// elect a leader need a second or two. What a replaced queue held is offered again,
+// for no doorbell is missed for good.
+const deadAfter = 4 * time.Second
+
+// vacancy is how long a queue that was deleted stays away before it is declared
+// again. RabbitMQ tells its consumers a moment after the deletion. One that finds a
+// queue of that name again by then is moved there by the broker itself, without a
+// word, and receives nothing any more; one that is told declares the queue and
+// consumes anew.
+const vacancy = time.Second
+
+// leaveVacant waits for a vacancy, or until the channel has ended.
+func leaveVacant(ended <-chan struct{}) {
+	t := time.NewTimer(vacancy)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ended:
+	}
+}
+
+// connect declares the queue and opens a channel in confirm mode.
+func (l *lane) connect(conn *connection) (*amqp.Channel, found, error) {
+	f, err := l.declare(conn)
+	if err != nil {
+		return nil, f, err
+	}
+	var channel *amqp.Channel
+	return channel, f, conn.bounded(answerTimeout, func() (err error) {
+		if channel, err = conn.Channel(); err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if err := channel.Confirm(false); err != nil {
+			return fmt.Errorf("ask for confirms: %w", err)
+		}
+		return nil
+	})
+}
+
+// declare declares the queue, and says so when what was in it is lost: it had to be
+// made, or is of a type that forgets and holds nothing. When the answer takes too long,
+// messages stop waiting for it.
+func (l *lane) declare(conn *connection) (f found, err error) {
+	timer := time.AfterFunc(openTimeout, func() {
+		l.send.Lock()
+		defer l.send.Unlock()
+		if l.state == laneOpening {
+			l.refuseLocked()
+		}
+	})
+	defer timer.Stop()
+	err = conn.bounded(answerTimeout, func() (err error) {
+		f, err = l.cfg.declareOn(conn.Connection, l.queue)
+		return err
+	})
+	if err == nil && (f.fresh || f.messages == 0 && !keeps(l.cfg.kind(l.queue))) {
+		l.losses.note(l.queue)
+	}
+	return f, err
+}
