@@ -43,6 +43,7 @@ type Queue interface {
 	Depth(ctx context.Context, queue string) (taskqueue.Depth, error)
 	State() (connected bool, blockedSince time.Time)
 	Prepare(queue string)
+	Losses() (map[string]time.Time, <-chan struct{})
 }
 
 // Config says how a coordinator works. Zero values mean the defaults.

@@ -29,7 +29,8 @@ type Settings struct {
 	RedisURL          string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
 	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix            string        `help:"First part of every key and queue name." default:"station"`
-	QueueType         string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
+	QueueType         string        `help:"Type of the queues: ${enum}; auto is quorum with several addresses in --rabbitmq-url and transient with one." enum:"auto,quorum,classic,transient" default:"quorum"`
+	PoolQueueTypes    []string      `help:"Exceptions, as POOL=TYPE, separated by commas." sep:"," placeholder:"POOL=TYPE"`
 	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
 	Pprof             string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	Advertise         string        `help:"URL under which others reach the API." placeholder:"URL"`
@@ -45,6 +46,12 @@ type Settings struct {
 	OnceKeep          time.Duration `help:"How long the once-key of an at-most-once node is kept in etcd after its cycle is forgotten." default:"24h"`
 	JournalMax        int64         `help:"About how many entries the journal keeps." default:"200000"`
 	AlertWebhook      string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
+}
+
+// Validate checks what one value alone does not show.
+func (s *Settings) Validate() error {
+	_, err := rabbit.ParsePools(s.PoolQueueTypes)
+	return err
 }
 
 // Main runs a coordinator process until it is signalled, and exits.
@@ -76,6 +83,10 @@ func run(args []string) int {
 func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, Within: s.RepairWithin, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles, OnceKeep: s.OnceKeep,
 		Webhook: s.AlertWebhook, Advertise: s.Advertise, PresenceAddress: s.PresenceAdvertise, Log: log}
+	pools, err := rabbit.ParsePools(s.PoolQueueTypes)
+	if err != nil {
+		return err
+	}
 	var lc net.ListenConfig
 	if cfg.HTTP, err = lc.Listen(ctx, "tcp", s.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
@@ -104,7 +115,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	q := rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType}
+	q := rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType, PoolTypes: pools}
 	return Run(ctx, cfg, etcd, l, NewQueue(rabbit.NewPublisher(q), rabbit.NewAdmin(q)))
 }
 

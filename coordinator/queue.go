@@ -16,6 +16,8 @@ type Publisher interface {
 	State() (connected bool, blockedSince time.Time)
 	// Prepare has the way to a queue open, so that the first message need not wait.
 	Prepare(queue string)
+	// Losses tells which queues have lost what was in them, and when that was found.
+	Losses() (map[string]time.Time, <-chan struct{})
 }
 
 // Admin is the face of a task queue that tells of queues.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/shared/process"
+	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 	"github.com/tradingflow/weather-station/worker/node"
 )
 
@@ -17,7 +18,7 @@ type Settings struct {
 	RedisURL     string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
 	RabbitmqURL  string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix       string        `help:"First part of every key and queue name." default:"station"`
-	QueueType    string        `help:"Type of the queues: ${enum}." enum:"quorum,classic" default:"quorum"`
+	QueueType    string        `help:"Type of the queues: ${enum}; auto is quorum with several addresses in --rabbitmq-url and transient with one." enum:"auto,quorum,classic,transient" default:"quorum"`
 	HTTPAddr     string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`
 	Pprof        string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	Advertise    string        `help:"HOST:PORT under which coordinators reach --http-addr." placeholder:"HOST:PORT"`
@@ -32,6 +33,14 @@ type Settings struct {
 	AllowExec    bool          `help:"Carry the exec node type, which runs programs on this machine."`
 
 	AllowPrivateHTTP bool `name:"allow-private-http" help:"Let http nodes reach loopback, private and link-local addresses."`
+
+	PoolQueueTypes []string `help:"Exceptions from --queue-type, as POOL=TYPE, separated by commas." sep:"," placeholder:"POOL=TYPE"`
+}
+
+// Validate checks what one value alone does not show.
+func (s *Settings) Validate() error {
+	_, err := rabbit.ParsePools(s.PoolQueueTypes)
+	return err
 }
 
 // Main runs a worker process with the built-in node types and those that

@@ -27,6 +27,10 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	if s.Grace == 0 { // asked for: the flag has a default
 		cfg.Grace = -1
 	}
+	pools, err := rabbit.ParsePools(s.PoolQueueTypes)
+	if err != nil {
+		return err
+	}
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("worker settings: %w", err)
 	}
@@ -49,6 +53,6 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	consumer := rabbit.NewConsumer(rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType})
+	consumer := rabbit.NewConsumer(rabbit.Config{URL: s.RabbitmqURL, Prefix: s.Prefix, Name: cfg.ID, Log: log, QueueType: s.QueueType, PoolTypes: pools})
 	return Run(ctx, cfg, l, consumer, reg)
 }

@@ -57,6 +57,9 @@ type Queue interface {
 	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
 	Depth(ctx context.Context, queue string) (taskqueue.Depth, error)
 	State() (connected bool, blockedSince time.Time)
+	// Losses tells which queues have lost what was in them, and when; the channel is
+	// closed when there is more.
+	Losses() (map[string]time.Time, <-chan struct{})
 }
 
 // Config is what every epoch of a coordinator shares.
@@ -241,6 +244,7 @@ func (r *reign) loops() []func(context.Context) error {
 	return []func(context.Context) error{
 		r.follow,
 		r.watchRedis,
+		r.watchQueues,
 		r.ticker.Run,
 		func(ctx context.Context) error { return r.advance(ctx, r.chores) },
 		func(ctx context.Context) error { return r.advance(ctx, r.slow) },

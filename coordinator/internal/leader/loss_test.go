@@ -297,6 +297,46 @@ func TestEachEntryIsLost(t *testing.T) {
 	}
 }
 
+// TestABrokerIsRestarted: what was in its queues and claimed by nobody is offered again
+// at once, however long the bound of repairs is; what was claimed is not.
+func TestABrokerIsRestarted(t *testing.T) {
+	c := bare(t)
+	c.cfg.Within = time.Minute
+	s := &scene{cluster: c, uid: uuid.New()}
+	s.beat("w1", "delay", "special")
+	stop, _ := c.lead(1)
+	t.Cleanup(func() { _ = stop() })
+	c.put("f", 1, s.uid, everyState)
+	c.until("the flow", func() bool { _, err := c.ledger.Flow(t.Context(), "f"); return err == nil })
+	s.at = s.run("k")
+	c.until("offers", func() bool {
+		return !slices.ContainsFunc([]ids.NodeID{"d", "r", "t", "h", "x"}, func(n ids.NodeID) bool { return s.node(n).Status != task.Dispatched })
+	})
+	s.held = s.claim("r")
+	began := time.Now()
+	c.broker.Restart()
+	again := func() (count int) {
+		for _, n := range []ids.NodeID{"d", "r", "t", "h", "x"} {
+			if s.node(n).Again {
+				count++
+			}
+		}
+		return count
+	}
+	c.until("other offers", func() bool { return again() == 4 && s.node("d").Status == task.Dispatched })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if s.node("r").Again {
+		t.Error("a claimed node is offered again")
+	}
+	c.until("counts", func() bool {
+		counts, err := s.ledger.Repairs(t.Context())
+		return err == nil && counts["message"] == 4
+	})
+	s.goOn(10*time.Second, true)
+}
+
 // TestTheWordOfAnEndIsLost: an end that no leader heard of is heard of later.
 func TestTheWordOfAnEndIsLost(t *testing.T) {
 	s := setScene(t)

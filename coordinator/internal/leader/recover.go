@@ -86,6 +86,26 @@ func (r *reign) redisRestarted(ctx context.Context) error {
 	return nil
 }
 
+// watchQueues has the audit offer again at once what was in queues that are lost. What
+// was found before this epoch counts too: nobody may have led then.
+func (r *reign) watchQueues(ctx context.Context) error {
+	known := map[string]time.Time{}
+	for {
+		queues, more := r.Queue.Losses()
+		for queue, at := range queues {
+			if at.After(known[queue]) {
+				known[queue] = at
+				r.audit.QueueLost(queue, at)
+			}
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // mended hears of each repair.
 func (r *reign) mended(kind string) {
 	if r.Metrics.Mended != nil {

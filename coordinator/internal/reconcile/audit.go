@@ -120,6 +120,7 @@ type Audit struct {
 	whole  chan struct{}
 	hurry  chan struct{}
 	nudge  chan struct{}
+	losses losses
 	last   map[cycleKey]int64 // completed nodes at the last look
 	queues map[string]*queueWatch
 	flawed map[ids.FlowID]string // what was wrong with a flow when it was looked at last
@@ -140,7 +141,8 @@ func NewAudit(cfg AuditConfig) *Audit {
 	}
 	return &Audit{
 		cfg: cfg, look: cfg.Within / parts, whole: make(chan struct{}, 1), hurry: make(chan struct{}, 1), nudge: make(chan struct{}, 1),
-		last: map[cycleKey]int64{}, queues: map[string]*queueWatch{},
+		losses: losses{bell: make(chan struct{}, 1)},
+		last:   map[cycleKey]int64{}, queues: map[string]*queueWatch{},
 	}
 }
 
@@ -176,6 +178,10 @@ func (a *Audit) Run(ctx context.Context) error {
 		case <-a.whole:
 			all, a.entire = true, 2 // what a flow lacks must be lacking at both
 			a.forgetQueues()        // their times may be of a history that Redis has lost
+		case <-a.losses.bell:
+			idle = false
+			t.Reset(settling)
+			continue
 		case <-a.nudge:
 			if idle && a.look < idleLook {
 				idle = false
@@ -220,7 +226,13 @@ func (a *Audit) tellSlow(next time.Duration) {
 // pass audits all running cycles and flows, or the cycles that made no progress
 // since the last pass. A cycle that can't be audited holds up no other. It
 // returns how many cycles are open.
-func (a *Audit) pass(ctx context.Context, all, hurry bool) (int, error) {
+func (a *Audit) pass(ctx context.Context, all, hurry bool) (open int, err error) {
+	queues := a.losses.take()
+	defer func() {
+		if err != nil {
+			a.losses.add(queues)
+		}
+	}()
 	active, err := a.cfg.Ledger.Active(ctx)
 	if err != nil {
 		return 0, err
@@ -229,6 +241,7 @@ func (a *Audit) pass(ctx context.Context, all, hurry bool) (int, error) {
 	if l.clock, err = a.cfg.Ledger.Now(ctx); err != nil {
 		return 0, err
 	}
+	l.lost = lost(queues, l.clock)
 	if err := a.lookAtQueues(ctx, l); err != nil {
 		return 0, err
 	}
@@ -246,7 +259,7 @@ func (a *Audit) pass(ctx context.Context, all, hurry bool) (int, error) {
 		key := cycleKey{c.Flow, c.Cycle}
 		before, known := a.last[key]
 		seen[key] = progress[i].Completed
-		if !all && !hurry && (!known || before != progress[i].Completed) {
+		if !all && !hurry && len(queues) == 0 && (!known || before != progress[i].Completed) {
 			continue
 		}
 		err = a.cycle(ctx, c, l)

@@ -20,9 +20,10 @@ const swallowed = time.Second
 
 // looks is what one pass knows.
 type looks struct {
-	clock time.Time // Redis's, read before any queue was looked at
-	all   bool      // this pass looks at everything
-	hurry bool      // a worker was lost a moment ago
+	clock time.Time            // Redis's, read before any queue was looked at
+	all   bool                 // this pass looks at everything
+	hurry bool                 // a worker was lost a moment ago
+	lost  map[string]time.Time // when each queue lost what was in it
 }
 
 // queueWatch is what the looks at a queue found, in Redis's time. A queue is
@@ -52,11 +53,16 @@ func (a *Audit) lookAtQueues(ctx context.Context, l *looks) error {
 	return nil
 }
 
-// lookAt looks at one queue, once a pass. A queue that does not exist is empty.
+// lookAt looks at one queue, once a pass. A queue that does not exist has lost what was
+// in it by now.
 func (a *Audit) lookAt(ctx context.Context, name string, q *queueWatch, l *looks) {
 	d, err := a.cfg.Depths.Depth(ctx, name)
 	if errors.Is(err, taskqueue.ErrUnroutable) {
 		d, err = taskqueue.Depth{}, nil
+		if l.lost == nil {
+			l.lost = map[string]time.Time{}
+		}
+		l.lost[name] = l.clock
 	}
 	if err != nil && !q.deaf && ctx.Err() == nil {
 		a.cfg.Log.Warn("the broker does not tell how many messages wait; lost ones are found later", "queue", name, "error", err)
@@ -115,17 +121,24 @@ func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.
 		default:
 			continue
 		}
-		q := a.watch(ctx, taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool), l)
+		name := taskqueue.Queue(a.cfg.Prefix, p.Nodes[i].Pool)
+		q := a.watch(ctx, name, l)
 		before := q.before
 		if l.hurry && q.idle {
 			before = l.clock.Add(-swallowed)
 		}
 		passed := n.DispatchedAt.Before(q.sure) && n.DispatchedAt.Before(l.clock.Add(-2*a.look))
-		if q.deaf || !passed && (before.IsZero() || !n.DispatchedAt.Before(before)) {
+		missed := !q.deaf && (passed || !before.IsZero() && n.DispatchedAt.Before(before))
+		gone := n.DispatchedAt.Before(l.lost[name])
+		if !missed && !gone {
 			continue
 		}
+		why := "message lost"
+		if gone {
+			why = "queue lost"
+		}
 		at := ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}
-		done, err := a.cfg.Ledger.OfferAgain(ctx, a.cfg.Epoch, at, "message lost")
+		done, err := a.cfg.Ledger.OfferAgain(ctx, a.cfg.Epoch, at, why)
 		if err != nil {
 			return fmt.Errorf("offer %s again: %w", at, err)
 		}

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- offer_again: rings for the same attempt once more: its message is lost, or a worker declined it.
--- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] why; 'message lost' counts as a repair
+-- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] why; 'message lost' and 'queue lost' count as repairs
 -- Reply: {1} offered | {2} nothing to do | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end
@@ -19,5 +19,6 @@ make_ready(base, flow, n, uuid, node, attempt, str(now_ms()), ARGV[8])
 unhold(s[3], flow, n, uuid, node, attempt)
 redis.call('ZREM', P .. ':timers', timer) -- last: a declined node without it is offered by nobody
 redis.call('HSET', node_key(base, node), 'again', '1') -- an older message of this attempt may still come
-if ARGV[8] == 'message lost' then repaired('message', 'offered, in no queue, and claimed by nobody', flow, n, uuid, node, attempt, '') end
+local cause = ({ ['message lost'] = 'offered, in no queue, and claimed by nobody', ['queue lost'] = 'claimed by nobody when its queue was lost' })[ARGV[8]]
+if cause then repaired('message', cause, flow, n, uuid, node, attempt, '') end
 return { 1 }

@@ -97,8 +97,11 @@ func (l *Ledger) OfferAgain(_ context.Context, epoch ids.Epoch, a ids.Attempt, w
 		l.unhold(p, before)
 		l.unrank(timersKey, timerMember("offer", a))
 		l.put(p.node, "again", "1")
-		if why == "message lost" {
+		switch why {
+		case "message lost":
 			l.repaired(p, "message", "offered, in no queue, and claimed by nobody", a.N, "")
+		case "queue lost":
+			l.repaired(p, "message", "claimed by nobody when its queue was lost", a.N, "")
 		}
 		return true, nil
 	}

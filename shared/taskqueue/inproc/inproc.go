@@ -14,6 +14,7 @@ package inproc
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -33,13 +34,16 @@ type Broker struct {
 	closed bool
 	queues map[string]*queue
 	gone   map[string]bool // deleted, and not yet missed by a publisher
+	lost   map[string]time.Time
+	more   chan struct{} // closed when lost changes
 }
 
 // New returns an empty broker; prefix names its parking queue.
 func New(prefix string) *Broker {
 	ready := make(chan struct{})
 	close(ready)
-	return &Broker{prefix: prefix, done: make(chan struct{}), ready: ready, queues: map[string]*queue{}, gone: map[string]bool{}}
+	return &Broker{prefix: prefix, done: make(chan struct{}), ready: ready, queues: map[string]*queue{}, gone: map[string]bool{},
+		lost: map[string]time.Time{}, more: make(chan struct{})}
 }
 
 // Publisher returns a publisher. All publishers of a broker are alike.
@@ -61,6 +65,27 @@ func (b *Broker) Disconnect() {
 			q.putBack(m)
 		}
 	}
+}
+
+// Restart does what the restart of a broker does to queues that forget: it loses all
+// messages, those in the hands of slots too, and every delivery becomes stale.
+func (b *Broker) Restart() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, q := range b.queues {
+		q.ready = nil
+		for m := range q.unacked {
+			q.release(m)
+		}
+		b.lose(name)
+	}
+}
+
+// lose notes that what was in a queue is lost; the caller holds mu.
+func (b *Broker) lose(name string) {
+	b.lost[name] = time.Now()
+	close(b.more)
+	b.more = make(chan struct{})
 }
 
 // Close ends the broker: whoever waits in Receive gets ErrClosed.
@@ -108,6 +133,14 @@ type Publisher struct{ face }
 
 // Prepare has nothing to prepare: there is no connection.
 func (p *Publisher) Prepare(string) {}
+
+// Losses tells which queues have lost what was in them, and when: see Restart. The
+// channel is closed when there is more.
+func (p *Publisher) Losses() (map[string]time.Time, <-chan struct{}) {
+	p.broker.mu.Lock()
+	defer p.broker.mu.Unlock()
+	return maps.Clone(p.broker.lost), p.broker.more
+}
 
 // Publish puts body into queue, which comes into being with the first message.
 // The receipt is resolved when it returns. The error is ErrDisconnected after
@@ -177,5 +210,6 @@ func (a *Admin) Delete(_ context.Context, queue string) error {
 		close(w.again)
 	}
 	old.waiting = nil
+	b.lose(queue)
 	return nil
 }
