@@ -236,49 +236,68 @@ func first(all []ledger.Record, at time.Time, most int) int {
 	return min(i, most)
 }
 
-// workerStopped stops a worker for longer than its lease.
+// workerStopped stops workers for longer than their lease, with a short lease and, for
+// every sixth fault, with the default one.
 func workerStopped(ctx context.Context, t *Trial) error {
-	t.Limit("run again", 0, 0, lease+500*time.Millisecond)
-	c, err := t.Start(ctx, rig.Options{}, load.Config{NodeTime: time.Second})
-	if err != nil {
-		return err
-	}
-	for i := range t.N {
+	for _, part := range []struct {
+		lease time.Duration
+		n     int
+	}{{time.Second, t.N - t.N/6}, {10 * time.Second, t.N / 6}} {
+		if part.n == 0 {
+			continue
+		}
+		figure := fmt.Sprintf("run again, lease %s", part.lease)
+		t.Limit(figure, 0, 0, part.lease+500*time.Millisecond)
+		c, err := t.Start(ctx, rig.Options{Lease: part.lease}, load.Config{NodeTime: time.Second})
+		if err != nil {
+			return err
+		}
+		for i := range part.n {
+			if err := stopWorker(ctx, t, c, figure, fmt.Sprintf("%d/%d, lease %s", i+1, part.n, part.lease)); err != nil {
+				return err
+			}
+		}
 		if err := c.Whole(ctx, 20*time.Second); err != nil {
 			return err
 		}
-		w, err := busy(ctx, t, c)
-		if err != nil {
-			return err
-		}
-		at := time.Now()
-		if err := w.Signal(syscall.SIGSTOP); err != nil {
-			return err
-		}
-		if err := rig.Pause(ctx, 20*time.Millisecond); err != nil { // what it sent is in the journal by then
-			return err
-		}
-		all := c.Read(ctx)
-		skip, lost := len(all), live(all, w.Name)
-		t.Faults(1)
-		var slowest time.Duration
-		err = rerun(ctx, c, 30*time.Second, lost, skip, at, func(d time.Duration) {
-			t.Measure("run again", d)
-			slowest = max(slowest, d)
-		})
-		if err != nil {
-			return err
-		}
-		if err := rig.Pause(ctx, t.between(0, 2*time.Second)); err != nil {
-			return err
-		}
-		if err := w.Signal(syscall.SIGCONT); err != nil {
-			return err
-		}
-		t.Sayf("%d/%d %s stopped with %d nodes: all are run again after %s", i+1, t.N, w.Name, len(lost), ms(slowest))
-		if err := c.Busy(ctx, 30*time.Second, t.flows, 1); err != nil {
-			return err
-		}
 	}
-	return c.Whole(ctx, 20*time.Second)
+	return nil
+}
+
+// stopWorker stops one worker, measures until each of its nodes runs elsewhere, and
+// wakes it.
+func stopWorker(ctx context.Context, t *Trial, c *rig.Cluster, figure, which string) error {
+	if err := c.Whole(ctx, 20*time.Second); err != nil {
+		return err
+	}
+	w, err := busy(ctx, t, c)
+	if err != nil {
+		return err
+	}
+	at := time.Now()
+	if err := w.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if err := rig.Pause(ctx, 20*time.Millisecond); err != nil { // what it sent is in the journal by then
+		return err
+	}
+	all := c.Read(ctx)
+	skip, lost := len(all), live(all, w.Name)
+	t.Faults(1)
+	var slowest time.Duration
+	err = rerun(ctx, c, 30*time.Second, lost, skip, at, func(d time.Duration) {
+		t.Measure(figure, d)
+		slowest = max(slowest, d)
+	})
+	if err != nil {
+		return err
+	}
+	if err := rig.Pause(ctx, t.between(0, 2*time.Second)); err != nil {
+		return err
+	}
+	if err := w.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	t.Sayf("%s: %s stopped with %d nodes: all are run again after %s", which, w.Name, len(lost), ms(slowest))
+	return c.Busy(ctx, 30*time.Second, t.flows, 1)
 }

@@ -14,6 +14,7 @@ import (
 
 // redisAway takes Redis away for many leases: no worker that lives loses a claim.
 func redisAway(ctx context.Context, t *Trial) error {
+	t.Limit("dispatch after Redis answers", 0, 3*time.Second, 0)
 	c, err := t.Start(ctx, rig.Options{}, load.Config{NodeTime: time.Second})
 	if err != nil {
 		return err
@@ -22,11 +23,15 @@ func redisAway(ctx context.Context, t *Trial) error {
 		return err
 	}
 	for i := range t.N {
+		away := 6 * lease
+		if i%5 == 4 {
+			away = time.Minute
+		}
 		if err := t.set.Do("stop", "redis"); err != nil {
 			return err
 		}
 		t.Faults(1)
-		if err := rig.Pause(ctx, 6*lease); err != nil {
+		if err := rig.Pause(ctx, away); err != nil {
 			return err
 		}
 		if err := t.set.Do("start", "redis"); err != nil {
@@ -36,7 +41,7 @@ func redisAway(ctx context.Context, t *Trial) error {
 		if err != nil {
 			return err
 		}
-		t.Sayf("%d/%d Redis away for %s: dispatch %s after it answers", i+1, t.N, 6*lease, ms(took))
+		t.Sayf("%d/%d Redis away for %s: dispatch %s after it answers", i+1, t.N, away, ms(took))
 		if err := c.Busy(ctx, 60*time.Second, t.flows, 1); err != nil {
 			return err
 		}

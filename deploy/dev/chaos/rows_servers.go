@@ -25,10 +25,13 @@ func back(ctx context.Context, t *Trial, c *rig.Cluster, figure string) (time.Du
 	if err != nil {
 		return 0, err
 	}
-	now, err := c.Ledger.Now(ctx)
+	// The journal's times are Redis's. The ledger's own clock stands still from five
+	// seconds after Redis went away until the leader has confirmed it.
+	clock, err := c.Ledger.ReadClock(ctx)
 	if err != nil {
 		return 0, err
 	}
+	now := clock.Redis
 	c.Reread(ctx)
 	next, err := c.Entry(ctx, 30*time.Second, 0, "offer", func(r ledger.Record) bool { return r.Op == "dispatch" && r.At.After(now) })
 	if err != nil {
