@@ -47,7 +47,8 @@ type Source interface {
 	Journal(ctx context.Context, after string, count int64) ([]ledger.Record, error)
 	// Plan returns a revision's plan, or nil when it is not kept any more.
 	Plan(ctx context.Context, f ids.FlowID, revision int64) (*plan.Plan, error)
-	// Grid returns where a flow's present slots lie; false for one without any.
+	// Grid returns where a flow's present slots lie, without interval and Next where it
+	// has none; false for a flow that is not known.
 	Grid(f ids.FlowID) (Grid, bool)
 }
 
@@ -58,6 +59,8 @@ type Grid struct {
 	Interval time.Duration
 	Next     func(after time.Time) time.Time // the first slot later than an instant, zero = none; nil = by Interval
 	Name     string                          // tells two schedules with a Next apart
+	Until    time.Time                       // of a past grid: the last instant that was its own
+	Past     []Grid                          // the grids before it, oldest first; each ends where the next begins
 }
 
 // Range bounds an audit. Zero values leave a side open.

@@ -232,6 +232,47 @@ func TestAGridThatChangesMeanwhile(t *testing.T) {
 	}
 }
 
+// TestSlotsOfReplacedSchedules: each of them is accounted for too, on its own grid,
+// up to where the next one begins.
+func TestSlotsOfReplacedSchedules(t *testing.T) {
+	at := func(ms int64) time.Time { return time.UnixMilli(begins + ms) }
+	grid := Grid{Anchor: at(10_000), Interval: time.Second, Past: []Grid{
+		{Anchor: at(1000), Interval: time.Second, Until: at(4499)},
+		{Anchor: at(4500), Until: at(6999)}, // manual
+		{Anchor: at(7000), Interval: 2 * time.Second, Until: at(9999)},
+	}}
+	for name, c := range map[string]struct {
+		runs [][3]int64
+		want int64
+	}{
+		"all of them":                  {[][3]int64{{1000, 2000, 2}, {3000, 4000, 2}, {7000, 9000, 2}, {10_000, 10_000, 1}}, 0},
+		"one of the first":             {[][3]int64{{1000, 2000, 2}, {4000, 4000, 1}}, 1},
+		"the first one's last":         {[][3]int64{{1000, 3000, 3}, {7000, 9000, 2}}, 1},
+		"all of the one between":       {[][3]int64{{1000, 4000, 4}, {10_000, 10_000, 1}}, 1},
+		"off the grid":                 {[][3]int64{{1000, 4000, 4}, {7000, 8000, 1}}, 1},
+		"from before what is recalled": {[][3]int64{{-500, -500, 1}, {1000, 1000, 1}}, 0},
+	} {
+		s := &past{source: source{}, grid: grid}
+		for i, run := range c.runs {
+			ms := begins + 20_000 + int64(i)
+			r := ledger.Record{ID: fmt.Sprintf("%d-0", ms), At: time.UnixMilli(ms), Op: "slot_skipped",
+				Detail: fmt.Sprintf("%d %d %d replaced", begins+run[0], begins+run[1], run[2])}
+			r.Flow = "f"
+			s.records = append(s.records, r)
+		}
+		if p, err := Run(t.Context(), s, nil, Range{}); err != nil || p.Broken != c.want {
+			t.Errorf("%s: %d violations, want %d: %+v, %v", name, p.Broken, c.want, p.Violations, err)
+		}
+	}
+}
+
+type past struct {
+	source
+	grid Grid
+}
+
+func (p *past) Grid(ids.FlowID) (Grid, bool) { return p.grid, true }
+
 func TestErrorsOfTheSource(t *testing.T) {
 	boom := errors.New("boom")
 	s := legal(1, 200)

@@ -22,6 +22,9 @@ const (
 	deleting = "deleting"
 )
 
+// replaced is the reason of slots that their schedule left behind when it was replaced.
+const replaced = "replaced"
+
 // checker follows the journal record by record. It remembers what runs, one
 // small record per flow, and the last ended cycles.
 type checker struct {
@@ -235,7 +238,9 @@ func (c *checker) record(r ledger.Record) error {
 // leaderOnly names the records that no one but a leader may cause.
 func leaderOnly(r ledger.Record) bool {
 	switch r.Op {
-	case "takeover", "dispatch", "expire", "slot_skipped", "repair", "cycle_removed", "flow_purged", "clock_set", "dropped", "fenced":
+	case "slot_skipped":
+		return !strings.HasSuffix(r.Detail, " "+replaced) // by whoever replaces the schedule
+	case "takeover", "dispatch", "expire", "repair", "cycle_removed", "flow_purged", "clock_set", "dropped", "fenced":
 		return true
 	case "cycle_start":
 		return !manual(r)

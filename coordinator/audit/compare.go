@@ -104,6 +104,11 @@ func (e *examiner) flowState(f *flow) {
 	if f.began && !f.rebuilt && s.LastSlot.UnixMilli() != f.slot {
 		e.wrong(Slots, 0, "", "state", "last_slot is %s; the journal accounted slots up to %s", instant(s.LastSlot.UnixMilli()), instant(f.slot))
 	}
+	if g := gridOf(e.audit.src, e.id); (f.began || f.whole) && !f.rebuilt && len(g.past) > 0 && s.Anchor.UnixMilli() == g.anchor {
+		if n := g.missing(s.LastSlot.UnixMilli(), g.past[len(g.past)-1].until); n > 0 {
+			e.wrong(Slots, 0, "", "state", "last_slot is %s: %d slots of schedules that were replaced since are not accounted", instant(s.LastSlot.UnixMilli()), n)
+		}
+	}
 	if g := f.grid; f.began && g != nil && g.entered && !s.LastSlot.IsZero() && !g.on(s.LastSlot.UnixMilli()) {
 		e.wrong(Slots, 0, "", "state", "last_slot %s does not lie on the grid of %s", instant(s.LastSlot.UnixMilli()), g)
 	}

@@ -7,8 +7,8 @@
 // # What is checked
 //
 //	slots     each slot of a flow is accounted once, started or skipped, in rising order and not
-//	          ahead of time; on the present grid, fixed or cron, also without a gap, so that slots
-//	          due = started + skipped + pending; cycles are numbered one by one
+//	          ahead of time; on the present grid and those of earlier schedules, fixed or cron, also without
+//	          a gap, so that slots due = started + skipped + pending; cycles are numbered one by one
 //	inputs    a node becomes ready, or is skipped, only after every node it has an edge from was
 //	          counted, and becomes ready only if its join rule can be met by what they came to
 //	offers    each offer of an attempt has one answer (dispatched, held or dropped), or still stands in
@@ -53,8 +53,8 @@
 // or on the first records of all; that one of these was taken out a real server tells by
 // itself (XINFO STREAM: the newest id ever deleted), the embedded one does not. A
 // journal that was deleted and written anew as a whole, in agreement with the state, is
-// a sound journal. Before the present grid of a flow gaps between slots are not seen,
-// but its counters are, as far as the journal has everything of the flow: from its first
+// a sound journal. Before the oldest grid of a flow that its definition remembers, gaps
+// between slots are not seen, but its counters are, as far as the journal has everything of the flow: from its first
 // revision on.
 //
 // A flow whose state was lost counts anew; it is known by its revision being activated

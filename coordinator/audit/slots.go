@@ -16,6 +16,8 @@ type grid struct {
 	anchor, step int64
 	next         func(after int64) int64 // the first slot later than an instant, 0 = none
 	name         string
+	until        int64   // of a past grid
+	past         []*grid // oldest first
 	// entered is set by the first slot that lies on it. Before that, slots may
 	// still be those of the schedule before.
 	entered bool
@@ -37,10 +39,18 @@ const (
 
 func gridOf(src Source, id ids.FlowID) *grid {
 	now, ok := src.Grid(id)
-	if !ok || (now.Next == nil && now.Interval < time.Millisecond) {
+	if !ok {
 		return &grid{}
 	}
-	g := &grid{anchor: now.Anchor.UnixMilli(), step: now.Interval.Milliseconds(), name: now.Name, skipped: map[string]int64{}}
+	g := newGrid(now)
+	for _, p := range now.Past {
+		g.past = append(g.past, newGrid(p))
+	}
+	return g
+}
+
+func newGrid(now Grid) *grid {
+	g := &grid{anchor: now.Anchor.UnixMilli(), step: now.Interval.Milliseconds(), name: now.Name, until: now.Until.UnixMilli(), skipped: map[string]int64{}}
 	if now.Next != nil {
 		g.step = 0
 		g.next = func(after int64) int64 {
@@ -72,7 +82,7 @@ func (g *grid) on(slot int64) bool {
 	if g.next != nil {
 		return g.next(slot-1) == slot
 	}
-	return slot >= g.anchor && (slot-g.anchor)%g.step == 0
+	return g.step > 0 && slot >= g.anchor && (slot-g.anchor)%g.step == 0
 }
 
 // after returns the first slot of the grid later than a slot.
@@ -139,7 +149,9 @@ func (c *checker) slot(r ledger.Record, first, last, count int64, reason string)
 	if f.grid == nil {
 		f.grid = gridOf(c.src, r.Flow)
 	}
-	if f.grid.known() && c.onGrid(r, f, first, last, count) {
+	if f.grid.before(first, r.At.UnixMilli()) {
+		c.onPast(r, f, first, last, count)
+	} else if f.grid.known() && c.onGrid(r, f, first, last, count) {
 		if reason == "" {
 			f.grid.started++
 		} else {
@@ -152,13 +164,18 @@ func (c *checker) slot(r ledger.Record, first, last, count int64, reason string)
 }
 
 // onGrid checks that a run of slots lies on the flow's present grid and leaves
-// no gap to the slot before it. Slots from before the grid began are of another
-// schedule.
+// no gap to the slot before it.
 func (c *checker) onGrid(r ledger.Record, f *flow, first, last, count int64) bool {
 	g := f.grid
-	if first < g.anchor || r.At.UnixMilli() < g.anchor {
+	if !c.fits(r, g, first, last, count) {
 		return false
 	}
+	c.noGap(r, f, first)
+	return true
+}
+
+// fits checks that a run of slots lies on a grid, and enters it.
+func (c *checker) fits(r ledger.Record, g *grid, first, last, count int64) bool {
 	exact := int64(1)
 	if count > 1 {
 		if exact, _ = g.count(first, last); g.next != nil && count > walked {
@@ -174,11 +191,17 @@ func (c *checker) onGrid(r ledger.Record, f *flow, first, last, count int64) boo
 	if !g.entered {
 		g.entered, g.first = true, first
 	}
-	if want := g.after(f.slot); f.began && first > want && want != 0 {
-		missing, _ := g.count(want, first-1)
+	return true
+}
+
+// noGap checks that every slot between the flow's last one and this is accounted.
+func (c *checker) noGap(r ledger.Record, f *flow, first int64) {
+	if !f.began {
+		return
+	}
+	if missing := f.grid.missing(f.slot, first-1); missing > 0 {
 		c.note(Slots, r, byGrid, "slot %s follows slot %s: %d slots are not accounted", instant(first), instant(f.slot), missing)
 	}
-	return true
 }
 
 func (g *grid) String() string {

@@ -128,18 +128,34 @@ type Activation struct {
 	Document []byte // canonical JSON; mirrored under the seed's key
 	Anchor   time.Time
 	Paused   bool // the state a flow that Redis does not know begins with
+	// Left are slots of the schedules before that nobody has accounted for; Since is
+	// the last one that is. They are accounted for as skipped in the same step.
+	Left  []Run
+	Since time.Time
+}
+
+// Run is some consecutive slots that do not start, and why.
+type Run struct {
+	First, Last time.Time
+	Count       int64
+	Reason      string
 }
 
 // ActivateFlow makes a revision the one that new cycles run. Its plan must have
 // been written. ErrDeleting while an earlier flow of that id is being removed;
 // ErrStale when a newer revision is active; ErrNoPlan when the plan is not there
-// (an earlier flow of that id, removed meanwhile, can take it along).
+// (an earlier flow of that id, removed meanwhile, can take it along). ErrAccounted
+// when slots are given, and Since is not the last one that is accounted any more.
 func (l *Ledger) ActivateFlow(ctx context.Context, a Activation) error {
 	paused := 0
 	if a.Paused {
 		paused = 1
 	}
-	r, err := l.call(ctx, "activate_flow", 0, string(a.Flow), a.Revision, a.UID.String(), a.Document, milli(a.Anchor), paused)
+	args := []any{string(a.Flow), a.Revision, a.UID.String(), a.Document, milli(a.Anchor), paused, since(a.Since)}
+	for _, run := range a.Left {
+		args = append(args, milli(run.First), milli(run.Last), run.Count, run.Reason)
+	}
+	r, err := l.call(ctx, "activate_flow", 0, args...)
 	switch {
 	case err != nil:
 		return err
@@ -147,6 +163,8 @@ func (l *Ledger) ActivateFlow(ctx context.Context, a Activation) error {
 		return fmt.Errorf("activate %s: %w", a.Flow, ErrDeleting)
 	case r.code() == -2:
 		return fmt.Errorf("activate %s revision %d: %w", a.Flow, a.Revision, ErrNoPlan)
+	case r.code() == -4:
+		return fmt.Errorf("activate %s revision %d: %w", a.Flow, a.Revision, ErrAccounted)
 	case r.code() == 0:
 		return fmt.Errorf("activate %s revision %d: %w", a.Flow, a.Revision, ErrStale)
 	}

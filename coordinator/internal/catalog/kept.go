@@ -19,6 +19,7 @@ type Kept struct {
 	UID      uuid.UUID
 	Revision int64
 	Anchor   time.Time
+	Past     []Era
 
 	created, updated int64 // Unix milliseconds
 	packed           string
@@ -27,7 +28,7 @@ type Kept struct {
 
 // Keep packs a record.
 func Keep(r Record) *Kept {
-	return &Kept{Flow: r.Flow, UID: r.UID, Revision: r.Revision, Anchor: r.Anchor, created: r.CreatedAt.UnixMilli(),
+	return &Kept{Flow: r.Flow, UID: r.UID, Revision: r.Revision, Anchor: r.Anchor, Past: r.Past, created: r.CreatedAt.UnixMilli(),
 		updated: r.UpdatedAt.UnixMilli(), allowUnknown: r.AllowUnknown, packed: squeeze(r.Document)}
 }
 
@@ -43,7 +44,7 @@ func (k *Kept) Document() json.RawMessage {
 // Record is the record that was kept.
 func (k *Kept) Record() Record {
 	return Record{Flow: k.Flow, UID: k.UID, Revision: k.Revision, Document: k.Document(), AllowUnknown: k.allowUnknown,
-		Anchor: k.Anchor, CreatedAt: time.UnixMilli(k.created), UpdatedAt: time.UnixMilli(k.updated)}
+		Anchor: k.Anchor, Past: k.Past, CreatedAt: time.UnixMilli(k.created), UpdatedAt: time.UnixMilli(k.updated)}
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
@@ -37,8 +38,19 @@ type Record struct {
 	Document     json.RawMessage // canonical JSON
 	AllowUnknown bool            // accept node types that no worker has announced
 	Anchor       time.Time       // when the schedule was set; milliseconds
+	Past         []Era           // schedules before it, oldest first
 	CreatedAt    time.Time       // milliseconds
 	UpdatedAt    time.Time       // milliseconds
+}
+
+// MaxPast is how many earlier schedules a record remembers. They are needed until the
+// ledger has accounted for their slots, mostly a moment.
+const MaxPast = 16
+
+// Era is a schedule that was replaced by the one after it.
+type Era struct {
+	Spec   schedule.Spec
+	Anchor time.Time // milliseconds
 }
 
 // same reports whether storing b over a would change nothing. The anchor does
@@ -55,9 +67,34 @@ type stored struct {
 	Document     json.RawMessage `json:"document,omitempty"`
 	AllowUnknown bool            `json:"allow_unknown,omitempty"`
 	Anchor       int64           `json:"anchor"`
+	Past         []storedEra     `json:"past,omitempty"`
 	CreatedAt    int64           `json:"created_at"`
 	UpdatedAt    int64           `json:"updated_at"`
 	Chunks       *chunkSet       `json:"chunks,omitempty"`
+}
+
+// storedEra is an Era as JSON.
+type storedEra struct {
+	Kind     schedule.Kind `json:"schedule_type"`
+	Interval int64         `json:"interval_ms,omitempty"`
+	Cron     string        `json:"cron,omitempty"`
+	Timezone string        `json:"timezone,omitempty"`
+	Anchor   int64         `json:"anchor"`
+}
+
+func storedEras(eras []Era) (out []storedEra) {
+	for _, e := range eras {
+		out = append(out, storedEra{Kind: e.Spec.Kind, Interval: e.Spec.Interval.Milliseconds(), Cron: e.Spec.Cron, Timezone: e.Spec.Timezone, Anchor: e.Anchor.UnixMilli()})
+	}
+	return out
+}
+
+func eras(stored []storedEra) (out []Era) {
+	for _, e := range stored {
+		spec := schedule.Spec{Kind: e.Kind, Interval: time.Duration(e.Interval) * time.Millisecond, Cron: e.Cron, Timezone: e.Timezone}
+		out = append(out, Era{Spec: spec, Anchor: time.UnixMilli(e.Anchor)})
+	}
+	return out
 }
 
 // chunkSet names the keys that together hold the packed record.
@@ -70,14 +107,14 @@ type chunkSet struct {
 func (r Record) stored() stored {
 	return stored{
 		Flow: r.Flow, UID: r.UID, Revision: r.Revision, Document: r.Document, AllowUnknown: r.AllowUnknown,
-		Anchor: r.Anchor.UnixMilli(), CreatedAt: r.CreatedAt.UnixMilli(), UpdatedAt: r.UpdatedAt.UnixMilli(),
+		Anchor: r.Anchor.UnixMilli(), Past: storedEras(r.Past), CreatedAt: r.CreatedAt.UnixMilli(), UpdatedAt: r.UpdatedAt.UnixMilli(),
 	}
 }
 
 func (s stored) record() Record {
 	return Record{
 		Flow: s.Flow, UID: s.UID, Revision: s.Revision, Document: s.Document, AllowUnknown: s.AllowUnknown,
-		Anchor: time.UnixMilli(s.Anchor), CreatedAt: time.UnixMilli(s.CreatedAt), UpdatedAt: time.UnixMilli(s.UpdatedAt),
+		Anchor: time.UnixMilli(s.Anchor), Past: eras(s.Past), CreatedAt: time.UnixMilli(s.CreatedAt), UpdatedAt: time.UnixMilli(s.UpdatedAt),
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 const putTries = 16
 
 // Put creates or replaces a flow. build is called with the current record, nil
-// if there is none, and answers the wanted Document, Anchor and AllowUnknown;
+// if there is none, and answers the wanted Document, Anchor, Past and AllowUnknown;
 // the rest of its answer is ignored. It is called again when another writer was
 // faster, so it must have no effects. Its error ends the Put unchanged.
 //

@@ -90,9 +90,15 @@ func (c *Control) store(ctx context.Context, doc *flow.Flow, allowUnknown bool) 
 		if old == nil {
 			return rec, nil
 		}
+		rec.Past = old.Past
 		before, err := flow.Parse(old.Document, flow.Options{})
-		if err == nil && before.Schedule() == doc.Schedule() {
+		switch {
+		case err != nil: // of another version; where its slots lay can't be told
+		case before.Schedule() == doc.Schedule():
 			rec.Anchor = old.Anchor
+		default:
+			rec.Past = append(slices.Clone(old.Past), catalog.Era{Spec: before.Schedule(), Anchor: old.Anchor})
+			rec.Past = rec.Past[max(0, len(rec.Past)-catalog.MaxPast):]
 		}
 		return rec, nil
 	})

@@ -50,16 +50,30 @@ func (s auditSource) Grid(f ids.FlowID) (audit.Grid, bool) {
 	if found == nil {
 		return audit.Grid{}, false
 	}
-	switch spec := found.Schedule.Spec(); spec.Kind {
-	case schedule.Periodic:
-		return audit.Grid{Anchor: found.Record.Anchor, Interval: spec.Interval}, true
-	case schedule.Cron:
-		return audit.Grid{Anchor: found.Record.Anchor, Name: spec.Cron + " in " + spec.Timezone, Next: func(after time.Time) time.Time {
-			at, _ := found.Schedule.Next(after, found.Record.Anchor)
-			return at
-		}}, true
+	g := gridOf(found.Schedule, found.Record.Anchor)
+	past, err := found.Past()
+	if err != nil { // another version wrote it
+		return g, true
 	}
-	return audit.Grid{}, false
+	for _, e := range past {
+		p := gridOf(e.Schedule, e.Anchor)
+		p.Until = e.Until
+		g.Past = append(g.Past, p)
+	}
+	return g, true
+}
+
+func gridOf(s *schedule.Schedule, anchor time.Time) audit.Grid {
+	switch spec := s.Spec(); spec.Kind {
+	case schedule.Periodic:
+		return audit.Grid{Anchor: anchor, Interval: spec.Interval}
+	case schedule.Cron:
+		return audit.Grid{Anchor: anchor, Name: spec.Cron + " in " + spec.Timezone, Next: func(after time.Time) time.Time {
+			at, _ := s.Next(after, anchor)
+			return at
+		}}
+	}
+	return audit.Grid{Anchor: anchor}
 }
 
 // Verify checks a part of the journal. A flow that is gone may be asked for: its

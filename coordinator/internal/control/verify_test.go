@@ -23,6 +23,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi/httpapitest"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
+	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -77,11 +78,18 @@ func TestTheAuditReadsPlansAndGrids(t *testing.T) {
 	if g, ok := (auditSource{stored{}, flows{cron}}).Grid("f"); !ok || g.Next(anchor).UnixMilli() != 60*60*1000 || !strings.Contains(g.Name, "Kathmandu") {
 		t.Errorf("grid %+v, %v", g, ok)
 	}
-	manual := of(`"schedule_type":"manual"`)
-	for _, f := range []*registry.Flow{nil, manual} {
-		if _, ok := (auditSource{stored{}, flows{f}}).Grid("f"); ok {
-			t.Errorf("a grid of %+v", f)
-		}
+	if g, ok := (auditSource{stored{}, flows{nil}}).Grid("f"); ok {
+		t.Errorf("grid %+v of no flow", g)
+	}
+	rec := of(`"schedule_type":"manual"`).Record.Record()
+	rec.Anchor, rec.Past = anchor.Add(time.Hour), []catalog.Era{{Spec: schedule.Spec{Kind: schedule.Periodic, Interval: time.Minute}, Anchor: anchor}}
+	manual, err := registry.Build(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, ok := (auditSource{stored{}, flows{manual}}).Grid("f")
+	if !ok || g.Interval != 0 || g.Next != nil || len(g.Past) != 1 || g.Past[0].Interval != time.Minute || !g.Past[0].Anchor.Equal(anchor) || !g.Past[0].Until.Equal(rec.Anchor) {
+		t.Errorf("grid %+v, %v", g, ok)
 	}
 }
 

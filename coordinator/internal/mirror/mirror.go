@@ -55,8 +55,19 @@ func New(l Ledger, r Registry, log hclog.Logger) *Mirror { return &Mirror{l, r, 
 // ledger.ErrDeleting while an earlier flow of that id is there: its plan is what
 // its removal goes by, so nothing is written before it is gone. ledger.ErrNoPlan
 // when that removal took the new plan along: install again. ledger.ErrStale when
-// the ledger has a newer revision.
+// the ledger has a newer revision. Slots that an earlier schedule left behind are
+// accounted for in the same step; while a leader accounts some of them just then, it
+// is made again.
 func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
+	for {
+		err := m.install(ctx, f)
+		if !errors.Is(err, ledger.ErrAccounted) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 	id := f.Record.Flow
 	states, err := m.ledger.Flows(ctx, []ids.FlowID{id})
 	if err != nil {
@@ -72,10 +83,27 @@ func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
 	if err := m.ledger.WritePlan(ctx, p); err != nil {
 		return err
 	}
-	return m.ledger.ActivateFlow(ctx, ledger.Activation{
+	a := ledger.Activation{
 		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document(),
 		Anchor: f.Record.Anchor, Paused: f.Paused,
-	})
+	}
+	if s := states[id]; s.Revision > 0 && s.Revision < f.Record.Revision {
+		a.Since = s.LastSlot
+		left, err := f.Left(s.Anchor, s.LastSlot)
+		if err != nil {
+			return err
+		}
+		for _, run := range left {
+			a.Left = append(a.Left, ledger.Run{First: run.From, Last: run.To, Count: run.Count, Reason: run.Reason})
+		}
+	}
+	if err := m.ledger.ActivateFlow(ctx, a); err != nil {
+		return err
+	}
+	for _, run := range a.Left {
+		m.log.Warn("slots skipped", "flow", id, "count", run.Count, "from", run.First.UTC(), "to", run.Last.UTC(), "reason", run.Reason)
+	}
+	return nil
 }
 
 // All makes the ledger equal to the registry. It returns the states of the flows

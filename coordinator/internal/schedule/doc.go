@@ -45,6 +45,15 @@
 // 50 ms and at most 5 s (5 s for cron). A slot that is on time starts whatever the
 // window says, so that a window of a millisecond does not stop a flow for good.
 //
+// # When a schedule is replaced
+//
+// The slots of a schedule end where the next one is set, at that one's anchor. What
+// was due by then and is not accounted for (nobody led, or the leader was a moment
+// late) is skipped as replaced (Left): in the step that makes the next schedule the
+// active one, whoever makes it, so that no slot is left to somebody who does not know
+// the old schedule any more. Schedules that were replaced before they were ever
+// active count too: a flow's record remembers them.
+//
 // # When things go wrong
 //
 // A clock that steps back yields no slot twice, since nothing at or before the

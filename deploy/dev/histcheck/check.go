@@ -21,7 +21,7 @@ type Flow struct {
 	AtMostOnce map[ids.NodeID]bool
 	Writes     map[ids.NodeID]bool // nodes whose success leaves exactly one Effect
 	Recorded   map[ids.NodeID]bool // nodes whose executions the recorder writes down
-	Until      time.Time           // as Evidence.Until, for this flow, if earlier
+	Until      time.Time           // instead of Evidence.Until, for this flow
 }
 
 // Evidence is a run to judge.

@@ -174,7 +174,7 @@ func (c *checker) end() {
 	c.now = ledger.Record{}
 	for id, f := range c.flows {
 		until := c.evidence.Until
-		if !f.Flow.Until.IsZero() && f.Flow.Until.Before(until) {
+		if !f.Flow.Until.IsZero() {
 			until = f.Flow.Until
 		}
 		if f.known && f.Flow.Interval > 0 && !f.deleted && !until.IsZero() && !f.next.IsZero() && !f.next.After(until) {

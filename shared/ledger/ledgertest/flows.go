@@ -29,6 +29,28 @@ var flows = []testCase{
 		k.ok(err)
 		k.equal(all, []ids.FlowID{flow})
 	}},
+	{"slots that a replaced schedule left behind", func(k *kit) {
+		one, two := k.activate(build(flow, 1, "a")), build(flow, 2, "a")
+		k.finish(one, k.start(slot(one, 3000)), "a")
+		k.ok(k.WritePlan(k.ctx, two))
+		a := activation(two)
+		a.Left = []ledger.Run{{First: time.UnixMilli(4000), Last: time.UnixMilli(6000), Count: 3, Reason: "replaced"},
+			{First: time.UnixMilli(7500), Last: time.UnixMilli(7500), Count: 1, Reason: "replaced"}}
+		k.unchanged(func() {
+			for _, since := range []time.Time{{}, time.UnixMilli(2000), time.UnixMilli(4000)} {
+				a.Since = since
+				k.is(k.ActivateFlow(k.ctx, a), ledger.ErrAccounted)
+			}
+		})
+		a.Since = time.UnixMilli(3000)
+		k.ok(k.ActivateFlow(k.ctx, a))
+		k.equal(k.state().SlotsSkipped, map[string]int64{"replaced": 4})
+		k.equal(k.state().LastSlot.UnixMilli(), int64(7500))
+		k.equal(k.state().Revision, int64(2))
+		k.wants("slot_skipped", "4000 6000 3 replaced", 1)
+		k.wants("slot_skipped", "7500 7500 1 replaced", 1)
+		k.unchanged(func() { k.ok(k.ActivateFlow(k.ctx, a)) }) // active already
+	}},
 	{"a plan stays while a cycle runs on it", func(k *kit) {
 		one, c := k.run("a")
 		k.activate(build(flow, 2, "a"))

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -44,6 +45,15 @@ func (l *Ledger) ActivateFlow(_ context.Context, a ledger.Activation) error {
 	case written == nil || written.UID != a.UID:
 		return fmt.Errorf("activate %s revision %d: %w", a.Flow, a.Revision, ledger.ErrNoPlan)
 	}
+	if known && old < a.Revision && len(a.Left) > 0 {
+		if l.number(key, "last_slot") != sinceMilli(a.Since) {
+			return fmt.Errorf("activate %s revision %d: %w", a.Flow, a.Revision, ledger.ErrAccounted)
+		}
+		for _, run := range a.Left {
+			l.skippedSlots(a.Flow, run.Last.UnixMilli(), run.Count, run.Reason)
+			l.jot("slot_skipped", ids.Attempt{Flow: a.Flow}, 0, "", "", fmt.Sprintf("%d %d %d %s", run.First.UnixMilli(), run.Last.UnixMilli(), run.Count, run.Reason))
+		}
+	}
 	_, mirrored := l.text[flowKey(a.Flow, "config")]
 	same := known && old == a.Revision && mirrored
 	l.join(flowsKey, string(a.Flow))
@@ -73,6 +83,14 @@ func (l *Ledger) ActivateFlow(_ context.Context, a ledger.Activation) error {
 	}
 	l.jot("flow_activated", ids.Attempt{Flow: a.Flow}, 0, "", "", revision)
 	return nil
+}
+
+// sinceMilli is the slot that a caller knows to be accounted; 0 = none.
+func sinceMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // recall reads off a flow's cycles what they can tell of its state, which was
