@@ -30,6 +30,7 @@ type setup struct {
 	workers     []string // more flags of every worker
 	coordinator []string // more flags of every coordinator
 	redis       string   // URL of a Redis of its own; "" = everybody's
+	rabbit      string   // URL of a way to RabbitMQ of its own; "" = everybody's
 	faults      bool     // servers or processes are killed: errors may be logged
 	single      bool     // one worker instead of three
 	profiles    bool     // every process serves profiles
@@ -62,6 +63,9 @@ func start(t *testing.T, s setup) *cluster {
 	c := &cluster{setup: s, prefix: "t" + uuid.NewString()[:8], dir: t.TempDir(), ctx: t.Context(), flows: map[ids.FlowID]histcheck.Flow{}}
 	if c.redis == "" {
 		c.redis = system.Redis
+	}
+	if c.rabbit == "" {
+		c.rabbit = system.Rabbit
 	}
 	c.data = filepath.Join(c.dir, "data")
 	if err := os.MkdirAll(filepath.Join(c.data, "exec"), 0o755); err != nil {
@@ -108,7 +112,7 @@ func (c *cluster) process(t *testing.T, binary, name string, args []string) *pro
 		args = append(args, "--pprof", a)
 	}
 	return &process{procs.Process{Name: name, Path: filepath.Join(system.Bin, binary), Log: filepath.Join(c.dir, name+".log"), Args: append([]string{
-		"--id", name, "--prefix", c.prefix, "--redis-url", c.redis, "--rabbitmq-url", system.Rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
+		"--id", name, "--prefix", c.prefix, "--redis-url", c.redis, "--rabbitmq-url", c.rabbit, "--lease", lease.String(), "--log-level", "info"}, args...)}}
 }
 
 // worker adds a worker of the given binary; it is not started.
