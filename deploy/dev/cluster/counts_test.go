@@ -217,13 +217,17 @@ type bounds struct{ least, most float64 }
 
 func exactly(n float64) bounds           { return bounds{n, n} }
 func between(least, most float64) bounds { return bounds{least, most} }
+func upTo(most float64) bounds           { return bounds{-1, most} } // less in the longer flow is chance
 
 // holds passes over what belongs to the ends of a flow and not to its nodes.
 func (b bounds) holds(n float64) bool { return n > b.least-0.03 && n < b.most+0.03 }
 
 func (b bounds) String() string {
-	if b.least == b.most {
+	switch {
+	case b.least == b.most:
 		return fmt.Sprintf("%g", b.most)
+	case b.least < 0:
+		return fmt.Sprintf("at most %g", b.most)
 	}
 	return fmt.Sprintf("%g to %g", b.least, b.most)
 }
@@ -237,8 +241,8 @@ var costs = []struct {
 }{
 	{"call of claim", exactly(1), exactly(1), "a worker asks for the node"},
 	{"call of complete", exactly(1), exactly(1), "it reports the node's result"},
-	{"call of dispatched", between(0.8, 1), between(0, 1), "the leader removes outbox entries, all that are confirmed by then"},
-	{"call of XREAD", between(0.8, 1.1), between(0, 1), "the leader waits for the outbox, and gets all that is in it"},
+	{"call of dispatched", between(0.8, 1), upTo(1), "the leader removes outbox entries, all that are confirmed by then"},
+	{"call of XREAD", between(0.8, 1.1), upTo(1), "the leader waits for the outbox, and gets all that is in it"},
 	{"redis: calls of evalsha", between(2.8, 3.9), between(1, 3.9), "the three scripts, as Redis counts them, and a few by time"},
 	{"redis: reads from sockets", between(3.5, 4.9), between(0.2, 4.9), "round trips: of the four calls, and a few by time"},
 	{"inside claim", exactly(17), exactly(17), "commands that the script makes"},
@@ -247,11 +251,11 @@ var costs = []struct {
 	{"frame to broker: basic.publish", exactly(1), between(0.05, 1), "an offer; under backlog several nodes may share one"},
 	{"frame to broker: header", exactly(1), between(0.05, 1), "of the same"},
 	{"frame to broker: body", exactly(1), between(0.05, 1), "of the same"},
-	{"frame from broker: basic.ack", between(0.8, 1), between(0, 1), "a confirm; the broker may confirm several at once"},
+	{"frame from broker: basic.ack", between(0.8, 1), upTo(1), "a confirm; the broker may confirm several at once"},
 	{"frame from broker: basic.deliver", exactly(1), between(0.05, 1), "the offer reaches a worker"},
 	{"frame from broker: header", exactly(1), between(0.05, 1), "of the same"},
 	{"frame from broker: body", exactly(1), between(0.05, 1), "of the same"},
-	{"frame to broker: basic.ack", between(0.8, 1), between(0, 1), "the worker's ack; it may ack several at once"},
+	{"frame to broker: basic.ack", between(0.8, 1), upTo(1), "the worker's ack; it may ack several at once"},
 	{"broker: messages received", exactly(1), between(0.05, 1), "as the broker counts them"},
 	{"broker: messages delivered", exactly(1), between(0.05, 1), "as the broker counts them"},
 	{"broker: messages acknowledged", exactly(1), between(0.05, 1), "as the broker counts them"},
