@@ -159,13 +159,14 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 	health := dependencies(l, queue, flows)
 	m := newMetrics(l)
 	now := clock.New(clock.Config{Ledger: l, Log: log.Named("clock")})
+	endings := &control.Endings{}
 	ctl := control.New(control.Config{
-		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Once: keys, Election: elector, Transfer: elector.Transfer, Depths: queue,
+		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Once: keys, Election: elector, Transfer: elector.Transfer, Depths: queue, Endings: endings,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
 		Ledger: l, Queue: queue, Registry: flows, Loaded: flows.Loaded(), Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
-		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
+		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(endings.Ended, cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
 		Metrics: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})})

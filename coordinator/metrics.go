@@ -45,8 +45,9 @@ func newMetrics(l *ledger.Ledger) *metrics {
 	return m
 }
 
-// leader returns what a leader counts with; ended may be nil.
-func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
+// leader returns what a leader counts with, and who hears of ended cycles; nil
+// functions hear nothing.
+func (m *metrics) leader(hear ...func(ledger.CycleState)) leader.Metrics {
 	return leader.Metrics{
 		Started:  m.started.Inc,
 		Fenced:   m.fenced.Inc,
@@ -57,8 +58,10 @@ func (m *metrics) leader(ended func(ledger.CycleState)) leader.Metrics {
 		Closed: func(c ledger.CycleState) {
 			m.closed.WithLabelValues(c.Status).Inc()
 			m.took.Observe(c.CompletedAt.Sub(c.StartedAt).Seconds())
-			if ended != nil {
-				ended(c)
+			for _, h := range hear {
+				if h != nil {
+					h(c)
+				}
 			}
 		},
 	}

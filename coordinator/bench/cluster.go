@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
@@ -23,12 +24,14 @@ type Flows interface {
 	DeleteFlow(ctx context.Context, flow string) error
 }
 
-// Cycles starts cycles and tells what became of them.
+// Cycles runs cycles and tells what became of them.
 type Cycles interface {
-	StartCycle(ctx context.Context, flow, key string) (api.CycleSummary, error)
-	Cycles(ctx context.Context, flow string, limit int, before int64) (api.CycleList, error)
+	RunCycle(ctx context.Context, flow, key string, wait time.Duration) (api.CycleSummary, error)
 	Journal(ctx context.Context, opts client.JournalOptions) (api.Journal, error)
 }
+
+// patience is how long one call waits for the end of a cycle.
+const patience = 10 * time.Second
 
 // atOnce is how many flows are registered or deleted at the same time.
 const atOnce = 16
@@ -116,13 +119,11 @@ func (c *cluster) run(ctx context.Context, job shape.Job) (shape.Sample, error) 
 	for f := range job.Flows {
 		g.Go(func() error {
 			id := c.id(job, f)
-			last := 10 * time.Millisecond
 			for range job.Cycles {
-				s, took, err := c.once(ctx, id, last)
+				s, err := c.once(ctx, id)
 				if err != nil {
 					return fmt.Errorf("%s: %w", id, err)
 				}
-				last = took
 				if first[f].IsZero() {
 					first[f] = s.StartedAt.Time
 				}
@@ -138,33 +139,21 @@ func (c *cluster) run(ctx context.Context, job shape.Job) (shape.Sample, error) 
 	return out, nil
 }
 
-// once runs one cycle. usual is how long one takes, for the first look at it.
-func (c *cluster) once(ctx context.Context, id string, usual time.Duration) (api.CycleSummary, time.Duration, error) {
-	began := time.Now()
-	s, err := c.cycles.StartCycle(ctx, id, "")
-	if err != nil {
-		return s, 0, fmt.Errorf("start cycle: %w", err)
-	}
-	for wait := usual * 3 / 4; ; wait = min(max(usual/16, 2*time.Millisecond), 50*time.Millisecond) {
-		if err := pause(ctx, wait); err != nil {
-			return s, 0, err
-		}
-		list, err := c.cycles.Cycles(ctx, id, 1, 0)
-		switch {
-		case err != nil:
-			return s, 0, fmt.Errorf("look at cycle %d: %w", s.Cycle, err)
-		case len(list.Cycles) == 0 || list.Cycles[0].Cycle != s.Cycle:
-			return s, 0, fmt.Errorf("cycle %d is not the newest any more: somebody else starts cycles of the flow", s.Cycle)
-		}
-		s = list.Cycles[0]
+// once runs one cycle.
+func (c *cluster) once(ctx context.Context, id string) (api.CycleSummary, error) {
+	began, key := time.Now(), uuid.NewString()
+	for {
+		s, err := c.cycles.RunCycle(ctx, id, key, patience)
 		took := time.Since(began)
 		switch {
+		case err != nil:
+			return s, fmt.Errorf("run cycle: %w", err)
 		case s.Status == api.CycleCompleted:
-			return s, took, nil
+			return s, nil
 		case api.CycleEnded(s.Status):
-			return s, took, fmt.Errorf("cycle %d ended: %s %s", s.Cycle, s.Status, s.Error)
+			return s, fmt.Errorf("cycle %d ended: %s %s", s.Cycle, s.Status, s.Error)
 		case took > c.expire:
-			return s, took, fmt.Errorf("cycle %d has not ended after %s: %d of %d nodes are done", s.Cycle, c.expire, s.CompletedNodes, s.TotalNodes)
+			return s, fmt.Errorf("cycle %d has not ended after %s: %d of %d nodes are done", s.Cycle, c.expire, s.CompletedNodes, s.TotalNodes)
 		}
 	}
 }

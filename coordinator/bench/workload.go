@@ -165,7 +165,9 @@ func (w workload) figures(s Sizes) []figure {
 		out = []figure{{"of ideal", "", true, func(r round) float64 { return ideal / r.samples[0].Took.Seconds() }}}
 	case Ticks:
 		out = []figure{{"late p50", "ms", false, quantile(late, 50)}, {"late p99", "ms", false, quantile(late, 99)},
-			{"slots met", "", true, func(r round) float64 { return float64(len(r.samples[0].Late)) / float64(w.jobs[0].Flows*w.jobs[0].Cycles) }}}
+			{"slots met", "", true, func(r round) float64 {
+				return float64(len(r.samples[0].Late)) / float64(w.jobs[0].Flows*w.jobs[0].Cycles)
+			}}}
 	case Big:
 		out = []figure{throughput, {"throughput, small", "nodes/s", true, func(r round) float64 { return rate(r.samples[1]) }},
 			{"node, big to small", "x", false, func(r round) float64 { return rate(r.samples[1]) / max(rate(r.samples[0]), 1e-9) }}}

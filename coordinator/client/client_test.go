@@ -59,6 +59,7 @@ func calls(c *client.Client) map[string]func(context.Context) (any, error) {
 		"ResumeFlow":  func(ctx context.Context) (any, error) { return c.ResumeFlow(ctx, "btc") },
 		"Metrics":     func(ctx context.Context) (any, error) { return c.Metrics(ctx, "btc") },
 		"StartCycle":  func(ctx context.Context) (any, error) { return c.StartCycle(ctx, "btc", "") },
+		"RunCycle":    func(ctx context.Context) (any, error) { return c.RunCycle(ctx, "btc", "k", time.Second) },
 		"ListCycles":  func(ctx context.Context) (any, error) { return c.Cycles(ctx, "btc", 0, 0) },
 		"GetCycle":    func(ctx context.Context) (any, error) { return c.Cycle(ctx, "btc", 7) },
 		"CancelCycle": func(ctx context.Context) (any, error) { return c.CancelCycle(ctx, "btc", 7) },
@@ -85,6 +86,7 @@ func TestEveryCallBringsBackWhatTheServiceGave(t *testing.T) {
 	want["ResumeFlow"], _ = s.OnResumeFlow(ctx, "btc")
 	want["Metrics"], _ = s.OnMetrics(ctx, "btc")
 	want["StartCycle"], _ = s.OnStartCycle(ctx, "btc", "")
+	want["RunCycle"], _ = s.OnRunCycle(ctx, "btc", "k", time.Second)
 	cycles, _ := s.OnListCycles(ctx, "btc", 50, 0)
 	want["ListCycles"] = api.CycleList{Cycles: cycles}
 	want["GetCycle"], _ = s.OnGetCycle(ctx, "btc", 7)

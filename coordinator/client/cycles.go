@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,17 @@ import (
 // StartCycle starts a cycle of a flow now. The same key for the same flow
 // gives the same cycle again; "" = a key of this call alone.
 func (c *Client) StartCycle(ctx context.Context, flow, key string) (api.CycleSummary, error) {
+	return c.start(ctx, flow, key, nil)
+}
+
+// RunCycle is StartCycle that answers when the cycle has ended, or with the cycle
+// as it stands when it has not ended within wait, at most a minute. The time-out of
+// the client has to be longer. Called again with the same key it waits on.
+func (c *Client) RunCycle(ctx context.Context, flow, key string, wait time.Duration) (api.CycleSummary, error) {
+	return c.start(ctx, flow, key, url.Values{"wait_seconds": {strconv.FormatFloat(wait.Seconds(), 'f', 3, 64)}})
+}
+
+func (c *Client) start(ctx context.Context, flow, key string, query url.Values) (api.CycleSummary, error) {
 	var out api.CycleSummary
 	path, err := flowPath(flow)
 	if err != nil {
@@ -23,7 +35,7 @@ func (c *Client) StartCycle(ctx context.Context, flow, key string) (api.CycleSum
 	if key == "" {
 		key = uuid.NewString()
 	}
-	err = c.do(ctx, call{method: http.MethodPost, path: path + "/cycles", header: http.Header{"Idempotency-Key": {key}}}, &out)
+	err = c.do(ctx, call{method: http.MethodPost, path: path + "/cycles", query: query, header: http.Header{"Idempotency-Key": {key}}}, &out)
 	return out, err
 }
 

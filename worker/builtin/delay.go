@@ -31,6 +31,9 @@ func runDelay(ctx context.Context, in *node.Input) (node.Result, error) {
 
 // wait returns after d, or with the context's error.
 func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 { // a timer would cost a switch to another goroutine
+		return ctx.Err()
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

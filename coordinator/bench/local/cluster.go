@@ -140,6 +140,30 @@ func parseStat(text string) (stat, bool) {
 	return s, true
 }
 
+// exact is the CPU time of a process to the nanosecond, as the scheduler counts
+// that of its threads; what ended threads have used is missing. It falls back to
+// the coarse count where that is not told.
+func exact(pid int, coarse time.Duration) time.Duration {
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))
+	sum := time.Duration(0)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has ended
+		}
+		first, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return coarse
+		}
+		sum += time.Duration(n)
+	}
+	if sum == 0 {
+		return coarse
+	}
+	return sum
+}
+
 // CPU returns the CPU time that each part has used so far, with the children of
 // its processes.
 func CPU(of []Process) map[string]time.Duration {
@@ -159,7 +183,7 @@ func CPU(of []Process) map[string]time.Duration {
 	out := map[string]time.Duration{}
 	var add func(part string, pid int)
 	add = func(part string, pid int) {
-		out[part] += all[pid].used
+		out[part] += exact(pid, all[pid].used)
 		for _, child := range children[pid] {
 			add(part, child)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -84,7 +85,9 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, on.concludes()) }()
-	cl, err := client.New(on.servers, client.Options{Timeout: a.timeout, UserAgent: "stationctl/" + version()})
+	// Every flow at once waits for its cycle by a call, and keeps its connection.
+	transport := &http.Transport{MaxIdleConnsPerHost: max(c.Diamonds, c.Big/max(c.Small, 1)) + 16, IdleConnTimeout: time.Minute}
+	cl, err := client.New(on.servers, client.Options{HTTPClient: &http.Client{Timeout: max(a.timeout, 30*time.Second), Transport: transport}, UserAgent: "stationctl/" + version()})
 	if err != nil {
 		return &usageError{err.Error()}
 	}

@@ -49,6 +49,7 @@ type Config struct {
 	Election  Election
 	Transfer  func(ctx context.Context) error // ends this coordinator's leadership, as election.Elector.Transfer
 	Depths    Depths
+	Endings   *Endings // told by the leader of this process
 	Prefix    string
 	ID        string // of this coordinator
 	CheckExpr func(expr string) error
@@ -62,7 +63,12 @@ type Control struct{ cfg Config }
 var _ httpapi.Service = (*Control)(nil)
 
 // New makes a control.
-func New(cfg Config) *Control { return &Control{cfg: cfg} }
+func New(cfg Config) *Control {
+	if cfg.Endings == nil {
+		cfg.Endings = &Endings{}
+	}
+	return &Control{cfg: cfg}
+}
 
 // settle is how long a call waits for something that is under way already: an
 // earlier flow being removed, a revision being installed.

@@ -50,6 +50,7 @@ func (d depths) Depth(ctx context.Context, q string) (taskqueue.Depth, error) {
 
 // site is one etcd prefix and one Redis that coordinators share.
 type site struct {
+	ends control.Endings
 	*testing.T
 	redis  *miniredis.Miniredis
 	ledger *ledger.Ledger
@@ -129,7 +130,7 @@ func (s *site) coordinator(id string, etcd *clientv3.Client) *control.Control {
 		}
 	}
 	return control.New(control.Config{Ledger: s.ledger, Catalog: cat, Registry: reg, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log),
-		Election: alone{}, Depths: depths{s.broker.Admin()}, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
+		Election: alone{}, Depths: depths{s.broker.Admin()}, Endings: &s.ends, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
 		Ready: func(context.Context) []api.Dependency { return nil }, Log: log})
 }
 
@@ -284,6 +285,47 @@ func TestALife(t *testing.T) {
 	_, err = b.PauseFlow(ctx, "none")
 	notFound(t, err)
 	notFound(t, b.DeleteFlow(ctx, "none"))
+}
+
+func TestRunCycleWaitsForTheEnd(t *testing.T) {
+	s := open(t)
+	ends := &s.ends
+	a := s.coordinator("a", s.real())
+	s.register(a, body("f", "n"))
+	s.register(a, body("g", "n"))
+	started, err := a.StartCycle(t.Context(), "f", "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := a.RunCycle(t.Context(), "f", "key", 10*time.Millisecond); err != nil || c.Status != api.CycleRunning || c.UUID != started.UUID {
+		t.Errorf("when the wait is over: %+v, %v", c, err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := a.RunCycle(t.Context(), "f", "key", time.Minute); err != nil || c.Status != api.CycleCompleted || c.UUID != started.UUID {
+			t.Errorf("when it has ended: %+v, %v", c, err)
+		}
+	}()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for waiting := true; waiting; { // until it listens
+		ends.Ended(ledger.CycleState{Flow: "f", UUID: uuid.New(), Status: api.CycleFailed}) // another cycle
+		ends.Ended(ledger.CycleState{Flow: "g", UUID: uuid.MustParse(started.UUID), Status: api.CycleFailed})
+		ends.Ended(ledger.CycleState{Flow: "f", UUID: uuid.MustParse(started.UUID), Status: api.CycleCompleted})
+		select {
+		case <-done:
+			waiting = false
+		case <-tick.C:
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.RunCycle(ctx, "f", "key", time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits any more: %v", err)
+	}
+	_, err = a.RunCycle(t.Context(), "none", "", time.Minute)
+	notFound(t, err)
 }
 
 func TestDeletedAndMadeAgain(t *testing.T) {

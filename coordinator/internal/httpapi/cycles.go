@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,7 +14,8 @@ import (
 
 type startInput struct {
 	FlowPath
-	Key string `header:"Idempotency-Key" maxLength:"128" pattern:"^[!-~]+$" patternDescription:"printable ASCII without spaces" doc:"The same key gives the same cycle again"`
+	Key  string  `header:"Idempotency-Key" maxLength:"128" pattern:"^[!-~]+$" patternDescription:"printable ASCII without spaces" doc:"The same key gives the same cycle again"`
+	Wait float64 `query:"wait_seconds" minimum:"0" maximum:"60" doc:"Answer when the cycle has ended, or after so long with the cycle as it stands; at once when 0"`
 }
 
 type listCyclesInput struct {
@@ -58,7 +60,12 @@ func (s *server) startCycle(ctx context.Context, in *startInput) (*created[api.C
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.service.StartCycle(ctx, flow, in.Key)
+	var c api.CycleSummary
+	if in.Wait > 0 {
+		c, err = s.service.RunCycle(ctx, flow, in.Key, time.Duration(in.Wait*float64(time.Second)))
+	} else {
+		c, err = s.service.StartCycle(ctx, flow, in.Key)
+	}
 	if err != nil {
 		return nil, err
 	}

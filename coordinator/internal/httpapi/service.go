@@ -33,6 +33,9 @@ type Cycles interface {
 	// StartCycle starts a cycle now. The same key for the same flow gives the
 	// same cycle again; an empty key always starts one.
 	StartCycle(ctx context.Context, flow ids.FlowID, key string) (api.CycleSummary, error)
+	// RunCycle is StartCycle that answers when the cycle has ended, or with the
+	// cycle as it stands when it has not within wait.
+	RunCycle(ctx context.Context, flow ids.FlowID, key string, wait time.Duration) (api.CycleSummary, error)
 	// ListCycles returns at most limit (1 to 1000) cycles, newest first; only
 	// those numbered below before when it is not zero.
 	ListCycles(ctx context.Context, flow ids.FlowID, limit int, before int64) ([]api.CycleSummary, error)

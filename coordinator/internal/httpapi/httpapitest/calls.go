@@ -2,6 +2,7 @@ package httpapitest
 
 import (
 	"context"
+	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
@@ -48,6 +49,12 @@ func (s *Service) ResumeFlow(ctx context.Context, flow ids.FlowID) (api.FlowStat
 func (s *Service) StartCycle(ctx context.Context, flow ids.FlowID, key string) (api.CycleSummary, error) {
 	s.note("StartCycle")
 	return s.OnStartCycle(ctx, flow, key)
+}
+
+// RunCycle notes the call and answers by OnRunCycle.
+func (s *Service) RunCycle(ctx context.Context, flow ids.FlowID, key string, wait time.Duration) (api.CycleSummary, error) {
+	s.note("RunCycle")
+	return s.OnRunCycle(ctx, flow, key, wait)
 }
 
 // ListCycles notes the call and answers by OnListCycles.

@@ -26,6 +26,7 @@ type Service struct {
 	OnPauseFlow   func(ctx context.Context, flow ids.FlowID) (api.FlowStatus, error)
 	OnResumeFlow  func(ctx context.Context, flow ids.FlowID) (api.FlowStatus, error)
 	OnStartCycle  func(ctx context.Context, flow ids.FlowID, key string) (api.CycleSummary, error)
+	OnRunCycle    func(ctx context.Context, flow ids.FlowID, key string, wait time.Duration) (api.CycleSummary, error)
 	OnListCycles  func(ctx context.Context, flow ids.FlowID, limit int, before int64) ([]api.CycleSummary, error)
 	OnGetCycle    func(ctx context.Context, flow ids.FlowID, cycle int64) (api.Cycle, error)
 	OnCancelCycle func(ctx context.Context, flow ids.FlowID, cycle int64) (api.CycleSummary, error)
@@ -79,6 +80,9 @@ func New() *Service {
 		OnPauseFlow:  status(api.FlowPaused),
 		OnResumeFlow: status(api.FlowActive),
 		OnStartCycle: func(_ context.Context, flow ids.FlowID, _ string) (api.CycleSummary, error) {
+			return Cycle().CycleSummary, known(flow)
+		},
+		OnRunCycle: func(_ context.Context, flow ids.FlowID, _ string, _ time.Duration) (api.CycleSummary, error) {
 			return Cycle().CycleSummary, known(flow)
 		},
 		OnListCycles: func(_ context.Context, flow ids.FlowID, _ int, _ int64) ([]api.CycleSummary, error) {

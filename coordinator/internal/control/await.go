@@ -1,0 +1,86 @@
+package control
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+)
+
+// lookAgain is how often a cycle is looked at whose end another coordinator may
+// hear of.
+const lookAgain = 200 * time.Millisecond
+
+// Endings passes the ends of cycles, as this coordinator hears of them while it
+// leads, to those who wait for one. The zero Endings is ready.
+type Endings struct {
+	mu      sync.Mutex
+	waiting map[ids.FlowID]map[chan ledger.CycleState]struct{}
+}
+
+// Ended tells that a cycle has ended. It does not wait: who misses it looks.
+func (e *Endings) Ended(c ledger.CycleState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for heard := range e.waiting[c.Flow] {
+		select {
+		case heard <- c:
+		default:
+		}
+	}
+}
+
+// listen returns what is heard of a flow until stop is called.
+func (e *Endings) listen(f ids.FlowID) (heard chan ledger.CycleState, stop func()) {
+	heard = make(chan ledger.CycleState, 4)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.waiting == nil {
+		e.waiting = map[ids.FlowID]map[chan ledger.CycleState]struct{}{}
+	}
+	if e.waiting[f] == nil {
+		e.waiting[f] = map[chan ledger.CycleState]struct{}{}
+	}
+	e.waiting[f][heard] = struct{}{}
+	return heard, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if delete(e.waiting[f], heard); len(e.waiting[f]) == 0 {
+			delete(e.waiting, f)
+		}
+	}
+}
+
+// RunCycle is StartCycle that answers when the cycle has ended, or with the cycle
+// as it stands when it has not ended within wait. The leader is told of the end; another
+// coordinator looks for it.
+func (c *Control) RunCycle(ctx context.Context, id ids.FlowID, key string, wait time.Duration) (api.CycleSummary, error) {
+	heard, stop := c.cfg.Endings.listen(id) // before the start: the end may be there before its answer
+	defer stop()
+	s, err := c.StartCycle(ctx, id, key)
+	if err != nil || api.CycleEnded(s.Status) {
+		return s, err
+	}
+	over, look := time.NewTimer(wait), time.NewTicker(lookAgain)
+	defer over.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case e := <-heard:
+			if e.UUID.String() == s.UUID {
+				return cycleSummary(e, e.CompletedAt), nil
+			}
+		case <-look.C:
+			if s, err = c.summary(ctx, id, s.Cycle); err != nil || api.CycleEnded(s.Status) {
+				return s, err
+			}
+		case <-over.C:
+			return c.summary(ctx, id, s.Cycle)
+		case <-ctx.Done():
+			return s, ctx.Err()
+		}
+	}
+}
