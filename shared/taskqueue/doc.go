@@ -9,8 +9,10 @@
 // be delivered at least once, in no particular order, to one slot at a time,
 // until that slot acks it. Everything else may happen and must be harmless:
 // a message may be delivered twice, may be delivered after its receipt reported
-// an error, and may vanish with a broker's disk. The ledger decides what an
-// offer is worth; a message is a doorbell.
+// an error, and may vanish with a broker's disk, or with the broker's process if the
+// queue is of a type that forgets. The ledger decides what an offer is worth; a message
+// is a doorbell. A publisher tells of queues that were lost or found empty (Losses), so
+// that the leader rings again at once; what it does not see, the audit finds.
 //
 // # How it fails, and what each side does
 //

@@ -57,15 +57,22 @@
 //
 // A message that is lost leaves a node dispatched and unclaimed. It is missed when
 // its queue was empty at two looks in a row, at least a look apart, both after the
-// offer; a queue that does not exist is empty. Behind a backlog the queue is never
-// empty. There a message is missed when an offer that became ready after it was
-// confirmed has been claimed already at the look before: queues go in order. An
+// offer. Behind a backlog the queue is never empty. There a message is missed when
+// an offer that became ready after it was confirmed has been claimed already at the look before: queues go in order. An
 // attempt that was offered again proves nothing of that kind, since its older
 // message may be the one that was claimed; so a backlog is not doubled. The new
 // offer is of the same attempt: a message that turns up after all is a duplicate and
 // dropped.
 //
-// So the longest way is that of a message: just after a look at everything it is
+// What a queue has lost as a whole need not be missed: the publisher tells of a queue
+// that had to be made anew or, if it is of a type that forgets, was empty when the
+// connection came back, and a look finds a queue that is not there. Then every node that
+// was dispatched to it before and is unclaimed is offered again in one pass, 50 ms later,
+// so that what workers held is claimed by then. A queue that still has messages after a
+// cut costs nothing; an empty one costs one pass, and at worst one duplicate for each
+// slot of a worker.
+//
+// So the longest way is that of a single message: just after a look at everything it is
 // lost; two looks later the queue is watched, one look later it is empty for the
 // second time, one look later the cycle is examined. Four looks of five.
 //
@@ -87,6 +94,7 @@
 //
 //	lost                                    put back by                             kind
 //	a message in the broker                 audit: offered again                    message
+//	all messages of a queue                 the same, at once                       message
 //	ready entry of the outbox               audit                                   offer
 //	decide, spread entry                    audit                                   decide, spread
 //	sweep entry                             audit: sweeps                           sweep
