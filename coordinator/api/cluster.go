@@ -44,6 +44,7 @@ type Pool struct {
 	Workers   int    `json:"workers"`
 	Capacity  int    `json:"capacity" doc:"Nodes its workers can run at once"`
 	Busy      int    `json:"busy" doc:"Nodes its workers run now"`
+	Fault     string `json:"queue_fault,omitempty" doc:"Why the broker tells nothing of its queue, though workers consume it"`
 }
 
 // Dependency is a server the product depends on: redis, rabbitmq or etcd.

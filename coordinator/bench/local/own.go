@@ -20,8 +20,9 @@ type Own struct {
 }
 
 // Start starts a cluster in a folder of its own by scripts/cluster, which is
-// script. The worker runs so many nodes at once. An error leaves nothing behind.
-func Start(ctx context.Context, script string, concurrency int) (own *Own, err error) {
+// script. The worker runs so many nodes at once, and queues are of that type. An error
+// leaves nothing behind.
+func Start(ctx context.Context, script string, concurrency int, queue string) (own *Own, err error) {
 	dir, err := os.MkdirTemp("", "station-bench.")
 	if err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
@@ -32,7 +33,7 @@ func Start(ctx context.Context, script string, concurrency int) (own *Own, err e
 			err = errors.Join(err, own.Close())
 		}
 	}()
-	if err := own.cluster(ctx, []string{"STATION_CONCURRENCY=" + strconv.Itoa(concurrency)}, "up", "--coordinators", "1", "--workers", "1", dir); err != nil {
+	if err := own.cluster(ctx, []string{"STATION_CONCURRENCY=" + strconv.Itoa(concurrency), "STATION_QUEUE_TYPE=" + queue}, "up", "--coordinators", "1", "--workers", "1", dir); err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
 	if own.Cluster, err = Open(dir); err != nil {

@@ -25,7 +25,7 @@ type benchCmd struct {
 	Script      string        `placeholder:"FILE" help:"The scripts/cluster for --self; looked for beside this program and in the current folder when left out."`
 	RedisURL    string        `name:"redis-url" env:"STATION_REDIS_URL" placeholder:"URL" help:"Redis of the cluster at --server, for the floor."`
 	RabbitURL   string        `name:"rabbitmq-url" env:"STATION_RABBITMQ_URL" placeholder:"URL" help:"RabbitMQ of the cluster at --server, for the floor."`
-	Queue       string        `enum:"quorum,classic,transient" default:"quorum" help:"Queue of the floor, that of the pool which is measured: quorum, classic or transient, a classic one with messages that need no disk (default ${default})."`
+	Queue       string        `enum:"quorum,classic,transient" default:"transient" help:"Queue of the floor, and with --self of the cluster; else that of the pool which is measured: quorum, classic or transient, a classic one with messages that need no disk (default ${default})."`
 	Floor       bool          `default:"true" negatable:"" help:"Measure the floor beside it, where its servers are known."`
 	Only        []string      `placeholder:"NAMES" help:"Only these workloads, of chain, fan, diamonds, sleep, ticks and big."`
 	Runs        int           `default:"5" help:"How often each is run, floor and cluster in turns (default ${default})."`
@@ -124,7 +124,7 @@ func (c *benchCmd) target(ctx context.Context, a *app) (target, error) {
 			return on, &usageError{err.Error()}
 		}
 		fmt.Fprintln(a.err, "starting servers, a coordinator and a worker")
-		own, err := local.Start(ctx, script, c.Concurrency)
+		own, err := local.Start(ctx, script, c.Concurrency, c.Queue)
 		if err != nil {
 			return on, err
 		}

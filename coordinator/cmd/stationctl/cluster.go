@@ -53,6 +53,11 @@ func (a *app) showCluster(c api.Cluster) {
 		}
 		fmt.Fprintln(a.out)
 		a.table([]string{"pool", "queued", "consumers", "workers", "busy"}, rows)
+		for _, p := range c.Pools {
+			if p.Fault != "" {
+				fmt.Fprintf(a.out, "pool %s: %s\n", clean(p.Pool), clean(p.Fault))
+			}
+		}
 	}
 	if len(c.Health) > 0 {
 		rows := make([][]string, len(c.Health))

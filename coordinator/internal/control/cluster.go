@@ -99,8 +99,12 @@ func (c *Control) pools(ctx context.Context, workers []ledger.Worker) []api.Pool
 	})
 	out := make([]api.Pool, 0, len(byName))
 	for name, p := range byName {
-		if d, err := c.cfg.Depths.Depth(ctx, taskqueue.Queue(c.cfg.Prefix, name)); err == nil {
+		d, err := c.cfg.Depths.Depth(ctx, taskqueue.Queue(c.cfg.Prefix, name))
+		switch {
+		case err == nil:
 			p.Ready, p.Consumers = d.Ready, d.Consumers
+		case p.Workers > 0 && !errors.Is(err, taskqueue.ErrDisconnected): // that is told of the server
+			p.Fault = err.Error()
 		}
 		out = append(out, *p)
 	}

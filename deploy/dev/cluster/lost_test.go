@@ -269,7 +269,7 @@ func commandEnd(t *testing.T, name string, at int64) int64 {
 // TestRabbitLosesMessages purges and deletes a busy queue, and takes the broker's
 // data away: what was offered is offered again in time.
 func TestRabbitLosesMessages(t *testing.T) {
-	c := start(t, setup{faults: true, workers: []string{"--concurrency", "2"}})
+	c := start(t, setup{faults: true, coordinator: []string{"--queue-type", "quorum"}, workers: []string{"--queue-type", "quorum", "--concurrency", "2"}})
 	c.ticking(t)
 	c.register(t, layered("burst", 40, 5))
 	queue := c.prefix + ".tasks.default"

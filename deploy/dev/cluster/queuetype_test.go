@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
 	"github.com/tradingflow/weather-station/deploy/dev/servers"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -174,6 +175,11 @@ func TestANodeOfAClassicQueueIsLost(t *testing.T) {
 			c.until(t, 30*time.Second, "word of it", func() (bool, string) {
 				_, log := leading.Faults(false)
 				return strings.Contains(log, "the broker node that holds the queue is down"), log
+			})
+			c.until(t, 30*time.Second, "the fault in the cluster's status", func() (bool, string) {
+				s, err := c.api.Cluster(c.ctx)
+				i := slices.IndexFunc(s.Pools, func(p api.Pool) bool { return p.Pool == "default" })
+				return err == nil && i >= 0 && strings.Contains(s.Pools[i].Fault, "down"), fmt.Sprintf("%+v, %v", s.Pools, err)
 			})
 			skip := len(c.read())
 			if how == "is back" {

@@ -56,6 +56,44 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// TestRestart: a broker that is restarted has lost all messages, in queues and in the
+// hands of slots, and tells so; what is published from then on arrives.
+func TestRestart(t *testing.T) {
+	b := inproc.New("p")
+	defer b.Close()
+	p := b.Publisher()
+	for range 3 {
+		if _, err := p.Publish(t.Context(), "q", "id", []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := b.Consumer().Slot("q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := s.Receive(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none, more := p.Losses()
+	b.Restart()
+	<-more
+	lost, _ := p.Losses()
+	if len(none) != 0 || lost["q"].IsZero() {
+		t.Errorf("told as lost: %v before, %v after", none, lost)
+	}
+	if err := old.Ack(); !errors.Is(err, taskqueue.ErrStale) {
+		t.Errorf("ack of a lost message: %v", err)
+	}
+	if _, err := p.Publish(t.Context(), "q", "id", []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Receive(t.Context())
+	if err != nil || string(d.Body()) != "new" {
+		t.Errorf("received %v, %v", d, err)
+	}
+}
+
 func TestClose(t *testing.T) {
 	b := inproc.New("p")
 	s, err := b.Consumer().Slot("q")

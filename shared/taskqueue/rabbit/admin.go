@@ -59,7 +59,7 @@ func (a *Admin) Depth(ctx context.Context, queue string) (taskqueue.Depth, error
 		return err
 	})
 	if refusedWith(err, amqp.NotFound) {
-		err = taskqueue.ErrUnroutable
+		err = fmt.Errorf("%w (%w)", taskqueue.ErrUnroutable, err)
 	}
 	if err != nil {
 		return taskqueue.Depth{}, fmt.Errorf("depth of queue %s: %w", queue, err)

@@ -117,6 +117,22 @@ func deletedUnderConsumer(e *env) {
 	e.close(s)
 }
 
+func deletedIsLost(e *env) {
+	e.publish("a")
+	before, more := e.Publisher.Losses()
+	e.ok("delete", e.Admin.Delete(e.ctx, e.queue))
+	e.publishSurely("b")
+	after, _ := e.Publisher.Losses()
+	if !after[e.queue].After(before[e.queue]) {
+		e.Errorf("loss is of %s, before it was of %s", after[e.queue], before[e.queue])
+	}
+	select {
+	case <-more:
+	default:
+		e.Error("nobody is woken by the loss")
+	}
+}
+
 func redeliveryAfterClose(e *env) {
 	e.publish("a")
 	first := e.slot()

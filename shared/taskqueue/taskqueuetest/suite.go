@@ -15,6 +15,7 @@ import (
 // Publisher is the sending side under test.
 type Publisher interface {
 	Publish(ctx context.Context, queue, id string, body []byte) (*taskqueue.Receipt, error)
+	Losses() (map[string]time.Time, <-chan struct{})
 }
 
 // Consumer is the receiving side under test.
@@ -56,6 +57,7 @@ func Run(t *testing.T, open Factory) {
 		{"a burst of receipts resolves", burst},
 		{"publish after ctx ended", publishAfterContext},
 		{"a deleted queue is consumed again", deletedUnderConsumer},
+		{"a deleted queue is told as lost", deletedIsLost},
 		{"redelivery after slot close", redeliveryAfterClose},
 		{"redelivery after disconnect", redeliveryAfterDisconnect},
 		{"requeue", requeue},
