@@ -290,6 +290,10 @@ func fenceFirst(faults []error) error {
 
 func (a *Audit) note(f ids.FlowID, n int64, node ids.NodeID, kind string) {
 	a.cfg.Log.Warn("repaired", "kind", kind, "flow", f, "cycle", n, "node", node)
+	a.mended(kind)
+}
+
+func (a *Audit) mended(kind string) {
 	if a.cfg.Mended != nil {
 		a.cfg.Mended(kind)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
@@ -110,6 +112,7 @@ func (a *Audit) forgetQueues() {
 // lostMessages offers again what was dispatched, is in no queue, and nobody
 // claimed.
 func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan, states []ledger.NodeState, l *looks) error {
+	var lost []rung
 	for i, n := range states {
 		switch {
 		case n.Status == task.Dispatched && n.Blocker == "":
@@ -137,14 +140,58 @@ func (a *Audit) lostMessages(ctx context.Context, c ledger.ActiveCycle, p *plan.
 		if gone {
 			why = "queue lost"
 		}
-		at := ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}
-		done, err := a.cfg.Ledger.OfferAgain(ctx, a.cfg.Epoch, at, why)
-		if err != nil {
-			return fmt.Errorf("offer %s again: %w", at, err)
+		lost = append(lost, rung{attempt: ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID, Node: n.Node, N: n.Attempt}, why: why})
+	}
+	return a.offerAgain(ctx, lost)
+}
+
+// rung is an attempt that is to be offered again.
+type rung struct {
+	attempt ids.Attempt
+	why     string
+	done    bool
+}
+
+// A queue may have lost thousands. Calls at the same time need fewer round trips; a few
+// are not worth it.
+const (
+	few    = 8
+	atOnce = 64
+)
+
+// offerAgain rings for attempts of one cycle once more.
+func (a *Audit) offerAgain(ctx context.Context, lost []rung) error {
+	if len(lost) <= few {
+		for _, r := range lost {
+			if err := a.ring(ctx, &r); err != nil {
+				return err
+			}
+			if r.done {
+				a.note(r.attempt.Flow, r.attempt.Cycle, r.attempt.Node, "message")
+			}
 		}
-		if done {
-			a.note(c.Flow, c.Cycle, n.Node, "message")
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i := range lost {
+		g.Go(func() error { return a.ring(ctx, &lost[i]) })
+	}
+	err := g.Wait()
+	count := 0
+	for _, r := range lost {
+		if r.done {
+			count++
+			a.mended("message")
 		}
+	}
+	a.cfg.Log.Warn("repaired", "kind", "message", "flow", lost[0].attempt.Flow, "cycle", lost[0].attempt.Cycle, "count", count)
+	return err
+}
+
+func (a *Audit) ring(ctx context.Context, r *rung) (err error) {
+	if r.done, err = a.cfg.Ledger.OfferAgain(ctx, a.cfg.Epoch, r.attempt, r.why); err != nil {
+		return fmt.Errorf("offer %s again: %w", r.attempt, err)
 	}
 	return nil
 }
