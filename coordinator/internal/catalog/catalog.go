@@ -77,6 +77,7 @@ type Catalog struct {
 	age     int     // counts the histories that were believed
 	broken  bool    // etcd was seen to have gone back and is not restored
 	loaded  bool
+	loads   uint32 // counts the loads
 	flows   map[ids.FlowID]entry[*Kept]
 	pauses  map[ids.FlowID]entry[time.Time]
 	subs    map[*Subscription]struct{}
@@ -91,7 +92,8 @@ type Catalog struct {
 type entry[T any] struct {
 	val     T
 	present bool
-	rev     int64 // modification revision, or that of the deletion
+	load    uint32 // the last load that found the key
+	rev     int64  // modification revision, or that of the deletion
 }
 
 // New checks the config and makes an empty catalog. It reaches no server.

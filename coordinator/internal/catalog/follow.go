@@ -14,9 +14,24 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
-// page is how many records one request of the load asks for: few enough to keep
-// an answer below 32 MiB when all of them are as large as one key may be.
-const page = 32
+// Pages of the load. The first is so small that its answer is below 32 MiB when all
+// records are as large as one key may be; the next ones grow as long as the records that
+// came are small, because etcd 3.4 goes through all keys that are left for each page: a
+// hundred thousand flows in pages of 32 kept it busy for half a minute.
+const (
+	page      = 32
+	mostPage  = 2048
+	pageBytes = 8 << 20
+)
+
+// nextPage is how many records to ask for after an answer.
+func nextPage(asked int64, got []*keyValue) int64 {
+	most := 1
+	for _, kv := range got {
+		most = max(most, len(kv.Value))
+	}
+	return max(page, min(2*asked, mostPage, int64(pageBytes/most)))
+}
 
 // Run loads all records and follows changes until ctx ends; then it returns nil.
 // After a break it loads again. Only one call may run at a time.
@@ -50,10 +65,10 @@ func (c *Catalog) Run(ctx context.Context) error {
 // load reads all records and pauses at one revision and drops from memory what
 // is no longer there.
 func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
-	seen := make(map[string]bool)
+	c.beginLoad()
 	for _, prefix := range []string{c.flowsKey(), c.pausesKey()} {
 		err := c.each(ctx, prefix, revision, func(key string, kv *keyValue) error {
-			seen[key] = true
+			defer c.see(key)
 			return c.apply(ctx, kv)
 		}, &revision)
 		if err != nil {
@@ -64,7 +79,7 @@ func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 		c.gaveAway(age)
 		return 0, errAnother
 	}
-	c.finishLoad(seen, revision)
+	c.finishLoad(revision)
 	return revision, nil
 }
 
@@ -73,34 +88,52 @@ type keyValue = mvccpb.KeyValue
 // each reads every key under a prefix, at one revision if one is given, and tells
 // the revision of the first answer to whom it concerns.
 func (c *Catalog) each(ctx context.Context, prefix string, revision int64, do func(key string, kv *keyValue) error, at ...*int64) error {
-	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
-	for {
-		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+	type answer struct {
+		resp *clientv3.GetResponse
+		err  error
+	}
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	ask := func(from string, limit int64) <-chan answer {
+		got := make(chan answer, 1)
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(limit)}
 		if revision > 0 {
 			opts = append(opts, clientv3.WithRev(revision))
 		}
-		resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
-			return c.client.Get(ctx, from, opts...)
-		})
-		if err != nil {
-			return err
+		go func() {
+			resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
+				return c.client.Get(ctx, from, opts...)
+			})
+			got <- answer{resp, err}
+		}()
+		return got
+	}
+	limit := int64(page)
+	for next := ask(prefix, limit); next != nil; {
+		a := <-next
+		if next = nil; a.err != nil {
+			return a.err
 		}
+		kvs := a.resp.Kvs
 		if revision == 0 {
-			revision = resp.Header.Revision
+			revision = a.resp.Header.Revision
 			for _, r := range at {
 				*r = revision
 			}
 		}
-		for _, kv := range resp.Kvs {
+		if a.resp.More { // etcd reads the next page while this one is worked on
+			limit = nextPage(limit, kvs)
+			next = ask(string(kvs[len(kvs)-1].Key)+"\x00", limit)
+		}
+		for _, kv := range kvs {
 			if err := do(string(kv.Key), kv); err != nil {
+				if next != nil {
+					<-next
+				}
 				return err
 			}
 		}
-		if !resp.More {
-			return nil
-		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
+	return nil
 }
 
 // glance is how often etcd's history is looked at: a watch alone would wait for

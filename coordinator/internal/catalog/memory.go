@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -114,19 +115,44 @@ func (c *Catalog) forgetPause(flow ids.FlowID, rev int64) {
 	}
 }
 
+// beginLoad begins a load, which tells of every key that it finds (see).
+func (c *Catalog) beginLoad() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loads++
+}
+
+// see notes that the load found a key, whether its value could be read or not.
+func (c *Catalog) see(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name, ok := strings.CutPrefix(key, c.pausesKey()); ok {
+		sight(c.pauses, ids.FlowID(name), c.loads)
+		return
+	}
+	sight(c.flows, ids.FlowID(strings.TrimPrefix(key, c.flowsKey())), c.loads)
+}
+
+func sight[T any](m map[ids.FlowID]entry[T], flow ids.FlowID, load uint32) {
+	if e, ok := m[flow]; ok {
+		e.load = load
+		m[flow] = e
+	}
+}
+
 // finishLoad forgets what a load at the given revision did not find, and
 // completes the first load.
-func (c *Catalog) finishLoad(seen map[string]bool, rev int64) {
+func (c *Catalog) finishLoad(rev int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flowsSeen, c.pausesSeen = max(c.flowsSeen, rev), max(c.pausesSeen, rev)
-	for f := range c.flows {
-		if !seen[c.flowKey(f)] && forget(c.flows, f, rev) {
+	for f, e := range c.flows {
+		if e.load != c.loads && forget(c.flows, f, rev) {
 			c.mark(f)
 		}
 	}
-	for f := range c.pauses {
-		if !seen[c.pauseKey(f)] && forget(c.pauses, f, rev) {
+	for f, e := range c.pauses {
+		if e.load != c.loads && forget(c.pauses, f, rev) {
 			c.mark(f)
 		}
 	}

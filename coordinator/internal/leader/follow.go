@@ -3,103 +3,191 @@ package leader
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
+// horizon is how far back a slot lies that the leader before may have left undone.
+const horizon = 10 * time.Second
+
 // follow mirrors the flows and keeps the ticker informed: everything at the
-// start, then every change.
+// start, then every change. Changes do not wait for the rest of everything, nor does
+// anything wait for the registry to be whole but the removal of flows that it does not
+// have.
 func (r *reign) follow(ctx context.Context) error {
 	defer r.changes.Close()
-	if !r.loaded(ctx) {
-		return nil
-	}
-	r.know(ctx)
+	todo := r.rank(r.Registry.Names())
 	r.log.Debug("slots begin")
 	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
-	for _, f := range r.all(ctx) {
-		later[f] = true
-	}
-	r.log.Info("every flow is mirrored", "flows", len(r.Registry.List()), "later", len(later))
 	retry := time.NewTicker(500 * time.Millisecond)
 	defer retry.Stop()
+	loaded, whole := r.Loaded, false
+	idle := make(chan struct{})
+	close(idle)
 	for {
-		var changed []ids.FlowID
+		var more <-chan struct{} // there is something to do without being asked
+		if len(todo) > 0 || loaded == nil && !whole {
+			more = idle
+		}
+		select { // changes first
+		case <-r.changes.Ready():
+			r.see(ctx, r.rank(r.changes.Take()), false, later)
+			continue
+		default:
+		}
 		select {
 		case <-r.changes.Ready():
-			changed = r.changes.Take()
+			r.see(ctx, r.rank(r.changes.Take()), false, later)
 		case <-retry.C:
-			for f := range later {
-				changed = append(changed, f)
+			r.see(ctx, slices.Collect(maps.Keys(later)), false, later)
+		case <-loaded:
+			loaded = nil
+		case <-more:
+			page := todo[:min(len(todo), mirror.Page)]
+			todo = todo[len(page):]
+			r.see(ctx, page, true, later)
+			if len(todo) == 0 && loaded == nil && !whole {
+				strays, err := r.mirror.Strays(ctx)
+				if whole = err == nil; !whole {
+					r.wait(ctx)
+					continue
+				}
+				r.put(later, strays)
+				r.log.Info("every flow is mirrored", "flows", len(r.Registry.Names()), "later", len(later))
 			}
 		case <-ctx.Done():
 			return nil
 		}
-		for _, f := range changed {
-			err := r.mirror.One(ctx, f)
-			if err != nil && !errors.Is(err, ledger.ErrStale) {
-				if ctx.Err() != nil {
-					return nil
-				}
-				if !later[f] {
-					r.log.Warn("flow is mirrored later", "flow", f, "error", err)
-					later[f] = true
-				}
-				continue
+	}
+}
+
+// rank orders flows by what is due first, and tells the ticker of those that have
+// time. The slots that the leader before has left undone are those just before now, so
+// the ledger is asked for these flows first, in the order in which their slots come; the
+// others are due when their schedule says so, whatever the ledger has of them. So a
+// flow that is due does not wait for all flows to be looked at.
+func (r *reign) rank(flows []ids.FlowID) []ids.FlowID {
+	type due struct {
+		flow ids.FlowID
+		at   time.Time
+	}
+	now := r.Clock.Estimate()
+	var soon []due
+	rest := make([]ids.FlowID, 0, len(flows))
+	for _, id := range flows {
+		f := r.Registry.Get(id)
+		if f == nil {
+			rest = append(rest, id)
+			continue
+		}
+		next, some := f.Schedule.Next(now.Add(-horizon), f.Record.Anchor)
+		if some && !next.After(now) {
+			// The newest of them counts: what lies before was the old leader's to do.
+			if again, more := f.Schedule.Next(now.Add(-time.Second), f.Record.Anchor); more && !again.After(now) {
+				next = again
 			}
+			soon = append(soon, due{id, next})
+			continue
+		}
+		rest = append(rest, id)
+		if some {
+			r.ticker.Expect(id, next)
+		}
+	}
+	slices.SortFunc(soon, func(a, b due) int { return b.at.Compare(a.at) })
+	out := make([]ids.FlowID, 0, len(flows))
+	for _, d := range soon {
+		out = append(out, d.flow)
+	}
+	return append(out, rest...)
+}
+
+// see makes the ledger's copies of flows what they should be, repeating until Redis
+// takes it, and tells the ticker what the ledger has of them.
+func (r *reign) see(ctx context.Context, flows []ids.FlowID, bulk bool, later map[ids.FlowID]bool) {
+	for page := range slices.Chunk(flows, mirror.Page) {
+		for told := false; ; told = true {
+			put, err := r.some(ctx, page, bulk)
+			if err == nil {
+				for _, f := range page {
+					if put[f] == nil {
+						delete(later, f)
+					}
+				}
+				r.put(later, put)
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if !told {
+				r.log.Warn("flows can't be mirrored yet", "error", err)
+			}
+			r.wait(ctx)
+		}
+	}
+}
+
+// put notes flows to be mirrored later.
+func (r *reign) put(later map[ids.FlowID]bool, why map[ids.FlowID]error) {
+	for f, err := range why {
+		if !later[f] {
+			r.log.Warn("flow is mirrored later", "flow", f, "error", err)
+			later[f] = true
+		}
+	}
+}
+
+func (r *reign) wait(ctx context.Context) {
+	t := time.NewTimer(200 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// some mirrors flows once and tells what the ledger had of them.
+func (r *reign) some(ctx context.Context, flows []ids.FlowID, bulk bool) (map[ids.FlowID]error, error) {
+	var newest time.Time
+	heads := make(map[ids.FlowID]ledger.FlowHead, len(flows))
+	later, err := r.mirror.Some(ctx, flows, bulk, func(f ids.FlowID, h ledger.FlowHead) {
+		if h.LastSlot.After(newest) {
+			newest = h.LastSlot
+		}
+		heads[f] = h
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.seen(ctx, newest); err != nil {
+		return nil, err
+	}
+	for f, h := range heads {
+		r.ticker.Know(f, h.LastSlot)
+		if h.LastCycle > int64(r.retention.Detailed()) {
+			r.retention.Tidy(f)
+		}
+	}
+	for _, f := range flows {
+		if errors.Is(later[f], ledger.ErrStale) { // a newer revision is there, and on its way to this process
 			delete(later, f)
+		}
+		if _, found := heads[f]; !found && later[f] == nil {
 			r.ticker.Look(f)
 		}
 	}
-}
-
-// loaded waits until every flow is known. It reports false when ctx ended first.
-func (r *reign) loaded(ctx context.Context) bool {
-	if r.Loaded == nil {
-		return true
-	}
-	select {
-	case <-r.Loaded:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// know tells the ticker what the ledger has of each flow that it has as it should
-// be, in one read and before anything is mirrored: slots go on at once. What can't
-// be told here, all tells later.
-func (r *reign) know(ctx context.Context) {
-	flows := r.Registry.List()
-	names := make([]ids.FlowID, len(flows))
-	for i, f := range flows {
-		names[i] = f.Record.Flow
-	}
-	states, err := r.Ledger.Flows(ctx, names)
-	if err != nil {
-		return
-	}
-	if err := r.seen(ctx, states); err != nil {
-		return
-	}
-	for _, f := range flows {
-		if s, known := states[f.Record.Flow]; known && s.UID == f.Record.UID && s.Revision == f.Record.Revision {
-			r.ticker.Know(f.Record.Flow, s.LastSlot)
-		}
-	}
+	return later, nil
 }
 
 // seen looks whether the ledger's clock went back while nobody ran: then it has
 // accounted slots that are yet to come.
-func (r *reign) seen(ctx context.Context, states map[ids.FlowID]ledger.FlowState) error {
-	var newest time.Time
-	for _, s := range states {
-		if s.LastSlot.After(newest) {
-			newest = s.LastSlot
-		}
-	}
+func (r *reign) seen(ctx context.Context, newest time.Time) error {
 	if !newest.After(r.Clock.Estimate()) {
 		return nil
 	}
@@ -109,44 +197,39 @@ func (r *reign) seen(ctx context.Context, states map[ids.FlowID]ledger.FlowState
 // paused reports whether a flow is held.
 func (r *reign) paused(f ids.FlowID) bool {
 	flow := r.Registry.Get(f)
-	if flow == nil && r.Loaded != nil {
-		select {
-		case <-r.Loaded:
-		default:
-			return true // it may be: what is held waits until that is known
-		}
+	if flow == nil {
+		return !r.loaded() // it may be: what is held waits until that is known
 	}
-	return flow != nil && flow.Paused
+	return flow.Paused
 }
 
-// all mirrors every flow, repeating until Redis takes it, and returns those to
-// try again later.
-func (r *reign) all(ctx context.Context) []ids.FlowID {
-	for told := false; ; told = true {
-		found, later, err := r.mirror.All(ctx)
-		if err == nil {
-			err = r.seen(ctx, found)
-		}
-		if err == nil {
-			for f, s := range found {
-				r.ticker.Know(f, s.LastSlot)
-				r.retention.Tidy(f)
+// all mirrors every flow once more and returns those to try again later.
+func (r *reign) all(ctx context.Context) map[ids.FlowID]bool {
+	later := map[ids.FlowID]bool{}
+	r.see(ctx, r.rank(r.Registry.Names()), true, later)
+	if r.loaded() {
+		for ctx.Err() == nil {
+			strays, err := r.mirror.Strays(ctx)
+			if err == nil {
+				r.put(later, strays)
+				break
 			}
-			return later
+			r.wait(ctx)
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !told {
-			r.log.Warn("flows can't be mirrored yet", "error", err)
-		}
-		t := time.NewTimer(200 * time.Millisecond)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return nil
-		}
+	}
+	return later
+}
+
+// loaded reports whether the registry has every flow.
+func (r *reign) loaded() bool {
+	if r.Loaded == nil {
+		return true
+	}
+	select {
+	case <-r.Loaded:
+		return true
+	default:
+		return false
 	}
 }
 

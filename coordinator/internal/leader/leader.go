@@ -6,12 +6,29 @@
 // First takeover, before anything is read, so that no earlier leader can write
 // any more; then outbox, offers and the list of workers, which wait for nothing; then, when
 // the ledger's clock has been looked at, all other loops: slots, decisions, leases, timers,
-// audit, retention, once-keys. Nothing waits for the flows to be mirrored from the catalog: the
-// ticker is told the last slots of all flows that are as they should be in one read,
-// and the mirror works beside it. The loops
+// audit, retention, once-keys. The loops
 // share nothing but the ledger. Any of them that is fenced ends the epoch; what
 // they meet besides (Redis or RabbitMQ away) they wait out by themselves, each
 // with one line in the log when it begins and one when it is over.
+//
+// # What a new leader knows of the flows
+//
+// Nothing waits for the flows to be mirrored from the catalog, or for the catalog to be
+// loaded, and no step takes longer because there are many flows that rest. When
+// the next slot of a flow comes, its schedule says; only whether the slots before are
+// accounted stands in the ledger. The slots that the leader before can have left undone are
+// those just before now. So the flows with a slot in the last ten seconds are asked for
+// first, the latest slot first, in pages of one read each, and are ticked page by page
+// (follow.go, rank). Every other flow stands in the ticker's heap at its next slot and is asked for
+// when that comes, or when the pass over all flows has come to it: that pass mirrors
+// what the ledger lacks, finds slots that were missed longer ago, and is over about a
+// second later with a hundred thousand flows. In between a flow may be changed or registered: changes
+// come first. What is in the ledger and not in the catalog is removed last, when the
+// catalog is loaded.
+//
+// An index of flows by their next slot, kept in the ledger by the scripts, would tell
+// a coordinator that starts alone which flows to load first. It was left out: each
+// start would write it, and what it would save is that second, once.
 //
 // # When Redis restarts
 //

@@ -79,7 +79,7 @@ func (r *reign) redisRestarted(ctx context.Context) error {
 	if err := r.Ledger.RewriteAOF(ctx); err != nil {
 		r.log.Warn("append-only file can't be rewritten now", "error", err)
 	}
-	for _, f := range r.all(ctx) {
+	for f := range r.all(ctx) {
 		r.Registry.Refresh(f) // follow tries it again
 	}
 	r.audit.Whole()

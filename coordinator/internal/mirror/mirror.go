@@ -3,14 +3,24 @@
 // scripts and workers read. Whoever registers a flow mirrors it at once; the
 // leader mirrors everything when its leadership begins and after Redis lost
 // data, so that flows come back from etcd by themselves, pauses included.
+//
+// There may be very many flows, and nearly all of them are as they should be. So they
+// are looked at in pages, one read each, and what is found is told page by page: a
+// leader goes on with the flows that it asked for first while the others are looked
+// at. What is not as it should be is made good several flows at a time. Flows that the
+// catalog does not have are looked for separately (Strays), by who knows that the
+// registry is whole.
 package mirror
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -25,14 +35,13 @@ type Ledger interface {
 	PauseFlow(ctx context.Context, f ids.FlowID) (bool, error)
 	ResumeFlow(ctx context.Context, f ids.FlowID) (bool, error)
 	DeleteFlow(ctx context.Context, f ids.FlowID) (bool, error)
-	Flows(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]ledger.FlowState, error)
+	FlowHeads(ctx context.Context, flows []ids.FlowID) ([]ledger.FlowHead, error)
 	FlowIDs(ctx context.Context) ([]ids.FlowID, error)
 }
 
 // Registry lists the flows that should be there.
 type Registry interface {
 	Get(id ids.FlowID) *registry.Flow
-	List() []*registry.Flow
 	// Fresh is Get by what etcd says now; nil when there is no such flow.
 	Fresh(ctx context.Context, id ids.FlowID) (*registry.Flow, error)
 }
@@ -69,11 +78,11 @@ func (m *Mirror) Install(ctx context.Context, f *registry.Flow) error {
 
 func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 	id := f.Record.Flow
-	states, err := m.ledger.Flows(ctx, []ids.FlowID{id})
+	heads, err := m.ledger.FlowHeads(ctx, []ids.FlowID{id})
 	if err != nil {
 		return err
 	}
-	if s, known := states[id]; known && (s.Status == "deleting" || s.UID != f.Record.UID) {
+	if h := heads[0]; h.Known() && (h.Status == "deleting" || h.UID != f.Record.UID) {
 		return fmt.Errorf("install %s: %w", id, ledger.ErrDeleting)
 	}
 	p, err := f.Plan()
@@ -106,67 +115,87 @@ func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 	return nil
 }
 
-// All makes the ledger equal to the registry. It returns the states of the flows
-// as they were found, zero for those the ledger did not know, and the flows that can't be installed yet because an earlier
-// flow of their id is being removed.
-func (m *Mirror) All(ctx context.Context) (map[ids.FlowID]ledger.FlowState, []ids.FlowID, error) {
-	var later []ids.FlowID
-	names, err := m.ledger.FlowIDs(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, id := range names {
-		if m.registry.Get(id) != nil {
-			continue
-		}
-		if err := m.One(ctx, id); putOff(err) {
-			m.log.Warn("flow that is not in the catalog is removed later", "flow", id, "error", err)
-			later = append(later, id)
-		} else if err != nil {
-			return nil, nil, err
+// Page is how many flows are looked at in one read.
+const Page = 500
+
+// at is how many flows are made good at once.
+const at = 16
+
+// Some makes the ledger's copies of flows equal to the registry's. found hears what the
+// ledger had of each that the registry knows, zero for one that is new to it, page by page,
+// those first that needed nothing; it is called from one goroutine at a time. Some
+// returns the flows that can't be seen to yet, and why; its error says that a store is
+// away. bulk is for many flows at once: see one.
+func (m *Mirror) Some(ctx context.Context, flows []ids.FlowID, bulk bool, found func(f ids.FlowID, h ledger.FlowHead)) (map[ids.FlowID]error, error) {
+	later := map[ids.FlowID]error{}
+	for page := range slices.Chunk(flows, Page) {
+		if err := m.page(ctx, page, bulk, found, later); err != nil {
+			return nil, err
 		}
 	}
-	flows := m.registry.List()
-	all := make([]ids.FlowID, len(flows))
-	for i, f := range flows {
-		all[i] = f.Record.Flow
-	}
-	states, err := m.ledger.Flows(ctx, all)
-	if err != nil {
-		return nil, nil, err
-	}
-	found := make(map[ids.FlowID]ledger.FlowState, len(flows))
-	for _, f := range flows {
-		s, known := states[f.Record.Flow]
-		if err := m.one(ctx, f.Record.Flow, f, s, known, true); err != nil {
-			if putOff(err) {
-				m.log.Warn("flow is installed later", "flow", f.Record.Flow, "error", err)
-				later = append(later, f.Record.Flow)
-				continue
-			}
-			return found, later, fmt.Errorf("install %s: %w", f.Record.Flow, err)
-		}
-		if s.UID != f.Record.UID { // of an earlier flow by that id
-			s = ledger.FlowState{}
-		}
-		found[f.Record.Flow] = s
-	}
-	return found, later, nil
+	return later, nil
 }
 
-// putOff reports whether an error concerns one flow and passes.
-func putOff(err error) bool {
-	return errors.Is(err, ledger.ErrDeleting) || errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrNoPlan) || errors.Is(err, ErrUnconfirmed)
+func (m *Mirror) page(ctx context.Context, page []ids.FlowID, bulk bool, found func(f ids.FlowID, h ledger.FlowHead), later map[ids.FlowID]error) error {
+	heads, err := m.ledger.FlowHeads(ctx, page)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	tell := func(f *registry.Flow, h ledger.FlowHead) {
+		if f == nil || found == nil {
+			return
+		}
+		if h.UID != f.Record.UID { // of an earlier flow by that id
+			h = ledger.FlowHead{}
+		}
+		found(f.Record.Flow, h)
+	}
+	var g errgroup.Group
+	g.SetLimit(at)
+	for i, id := range page {
+		f, h := m.registry.Get(id), heads[i]
+		if needs(f, h) == nothing {
+			mu.Lock()
+			tell(f, h)
+			mu.Unlock()
+			continue
+		}
+		g.Go(func() error {
+			err := m.one(ctx, id, f, h, bulk)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, ledger.ErrUnavailable) || ctx.Err() != nil:
+				return err
+			case err != nil: // it concerns this flow alone
+				later[id] = err
+			default:
+				tell(m.registry.Get(id), h)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// Strays removes from the ledger the flows that the catalog does not have. It returns
+// those that can't be removed yet. The registry must be whole.
+func (m *Mirror) Strays(ctx context.Context) (map[ids.FlowID]error, error) {
+	names, err := m.ledger.FlowIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.Some(ctx, slices.DeleteFunc(names, func(f ids.FlowID) bool { return m.registry.Get(f) != nil }), false, nil)
 }
 
 // One makes the ledger's copy of one flow equal to the registry's.
 func (m *Mirror) One(ctx context.Context, id ids.FlowID) error {
-	states, err := m.ledger.Flows(ctx, []ids.FlowID{id})
+	heads, err := m.ledger.FlowHeads(ctx, []ids.FlowID{id})
 	if err != nil {
 		return err
 	}
-	s, known := states[id]
-	return m.one(ctx, id, m.registry.Get(id), s, known, false)
+	return m.one(ctx, id, m.registry.Get(id), heads[0], false)
 }
 
 // What a flow's copy needs.
@@ -181,41 +210,41 @@ const (
 	resume
 )
 
-func needs(f *registry.Flow, s ledger.FlowState, known bool) need {
+func needs(f *registry.Flow, h ledger.FlowHead) need {
 	switch {
-	case f == nil && known && s.Status != "deleting":
+	case f == nil && h.Known() && h.Status != "deleting":
 		return shut
 	case f == nil:
 		return nothing
-	case !known:
+	case !h.Known():
 		return install
-	case s.Status == "deleting":
+	case h.Status == "deleting":
 		return wait
-	case s.UID != f.Record.UID: // a deletion this ledger never heard of
+	case h.UID != f.Record.UID: // a deletion this ledger never heard of
 		return shut
-	case s.Revision < f.Record.Revision:
+	case h.Revision < f.Record.Revision:
 		return install
-	case f.Paused && s.Status == "active":
+	case f.Paused && h.Status == "active":
 		return pause
-	case !f.Paused && s.Status == "paused":
+	case !f.Paused && h.Status == "paused":
 		return resume
 	}
 	return nothing
 }
 
-// one does what the ledger's copy needs. s must have been read before f. This
+// one does what the ledger's copy needs. h must have been read before f. This
 // process may be behind etcd: a flow that is registered, paused or deleted through
 // another coordinator stands in the ledger already. So nothing is removed,
 // resumed or brought back without asking etcd again. bulk spares that for flows
 // the ledger does not know at all: after a loss of Redis they are many.
-func (m *Mirror) one(ctx context.Context, id ids.FlowID, f *registry.Flow, s ledger.FlowState, known, bulk bool) error {
-	n := needs(f, s, known)
-	if n == shut || n == resume || n == install && !known && !bulk {
+func (m *Mirror) one(ctx context.Context, id ids.FlowID, f *registry.Flow, h ledger.FlowHead, bulk bool) error {
+	n := needs(f, h)
+	if n == shut || n == resume || n == install && !h.Known() && !bulk {
 		var err error
 		if f, err = m.registry.Fresh(ctx, id); err != nil {
 			return fmt.Errorf("flow %s: %w: %w", id, ErrUnconfirmed, err)
 		}
-		n = needs(f, s, known)
+		n = needs(f, h)
 	}
 	var err error
 	switch n {

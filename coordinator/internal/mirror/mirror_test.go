@@ -94,6 +94,7 @@ type kit struct {
 	l      *ledger.Ledger
 	redis  *miniredis.Miniredis
 	mirror *mirror.Mirror
+	found  map[ids.FlowID]ledger.FlowHead // as the last pass told
 }
 
 func start(t *testing.T) *kit {
@@ -109,7 +110,7 @@ func start(t *testing.T) *kit {
 		}
 	})
 	f := newFlows()
-	return &kit{t, f, l, m, mirror.New(l, f, hclog.NewNullLogger())}
+	return &kit{t, f, l, m, mirror.New(l, f, hclog.NewNullLogger()), map[ids.FlowID]ledger.FlowHead{}}
 }
 
 // has compares the ledger's flows with "id status revision uid".
@@ -132,13 +133,19 @@ func (k *kit) has(want map[ids.FlowID]string) {
 	}
 }
 
+// all mirrors every flow, as a new leader does, and returns those to try again.
 func (k *kit) all() (later []ids.FlowID) {
 	k.Helper()
-	_, later, err := k.mirror.All(k.Context())
+	some, err := k.mirror.Some(k.Context(), slices.Sorted(maps.Keys(k.known)), true, func(f ids.FlowID, h ledger.FlowHead) { k.found[f] = h })
 	if err != nil {
 		k.Fatal(err)
 	}
-	return later
+	strays, err := k.mirror.Strays(k.Context())
+	if err != nil {
+		k.Fatal(err)
+	}
+	maps.Copy(some, strays)
+	return slices.Sorted(maps.Keys(some))
 }
 
 // purge removes a deleted flow as the leader does.

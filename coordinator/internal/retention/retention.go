@@ -77,6 +77,10 @@ func New(cfg Config) *Keeper {
 	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), waiting: map[ids.FlowID]struct{}{}, floor: map[ids.FlowID]int64{}}
 }
 
+// Detailed is how many cycles of a flow stay whole: a flow that has made no more
+// needs no pass.
+func (k *Keeper) Detailed() int { return min(k.cfg.Detailed, k.cfg.Kept) }
+
 // Tidy asks for a pass over these flows.
 func (k *Keeper) Tidy(flows ...ids.FlowID) {
 	k.mu.Lock()

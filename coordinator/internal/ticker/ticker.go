@@ -63,7 +63,7 @@ type Config struct {
 type Ticker struct {
 	cfg  Config
 	wake chan struct{}
-	work chan ids.FlowID
+	work chan *state
 
 	mu    sync.Mutex
 	heap  slots
@@ -71,14 +71,6 @@ type Ticker struct {
 	wall  time.Time // the clock at the last look at it, and
 	mono  time.Time // the time that no setting of it changes
 	down  bool      // the last call of the ledger failed, and that was told
-}
-
-type state struct {
-	last  time.Time // last slot known to be accounted
-	known bool      // last was read from the ledger
-	busy  bool      // a starter works on it
-	again bool      // it changed meanwhile
-	item  *item
 }
 
 // New makes a ticker.
@@ -89,17 +81,38 @@ func New(cfg Config) *Ticker {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Ticker{cfg: cfg, wake: make(chan struct{}, 1), work: make(chan ids.FlowID), flows: map[ids.FlowID]*state{}}
+	return &Ticker{cfg: cfg, wake: make(chan struct{}, 1), work: make(chan *state), flows: map[ids.FlowID]*state{}}
 }
 
-// Know tells what the ledger has of a flow, to spare a read; the flow is looked
-// at at once.
+// Know tells what the ledger has of a flow, to spare a read: what is due by that is
+// done at once.
 func (t *Ticker) Know(f ids.FlowID, last time.Time) {
+	flow := t.cfg.Flows.Get(f)
+	if flow == nil {
+		return
+	}
+	next, some := flow.Schedule.Next(last, flow.Record.Anchor)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !some && t.flows[f] == nil {
+		return
+	}
 	s := t.state(f)
-	s.last, s.known = last, true
-	t.schedule(f, s, t.cfg.Now())
+	s.account(last)
+	if s.known = true; !some {
+		next = t.cfg.Now()
+	}
+	t.schedule(s, next)
+}
+
+// Expect says when a flow is due next, before it is known what the ledger has of it:
+// that is read then, unless it is known earlier.
+func (t *Ticker) Expect(f ids.FlowID, next time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.state(f); !s.known && s.index < 0 {
+		t.schedule(s, next)
+	}
 }
 
 // Look says that a flow is new or changed.
@@ -109,33 +122,32 @@ func (t *Ticker) Look(flows ...ids.FlowID) {
 	for _, f := range flows {
 		s := t.state(f)
 		s.known = false
-		t.schedule(f, s, t.cfg.Now())
+		t.schedule(s, t.cfg.Now())
 	}
 }
 
 func (t *Ticker) state(f ids.FlowID) *state {
 	s := t.flows[f]
 	if s == nil {
-		s = &state{}
+		s = &state{flow: f, index: -1}
 		t.flows[f] = s
 	}
 	return s
 }
 
 // schedule sets when the flow is looked at next. The caller holds the lock.
-func (t *Ticker) schedule(f ids.FlowID, s *state, at time.Time) {
+func (t *Ticker) schedule(s *state, at time.Time) {
 	if s.busy {
 		s.again = true
 		return
 	}
-	if s.item == nil {
-		s.item = &item{flow: f, at: at}
-		heap.Push(&t.heap, s.item)
+	s.at = at.UnixNano()
+	if s.index < 0 {
+		heap.Push(&t.heap, s)
 	} else {
-		s.item.at = at
-		heap.Fix(&t.heap, s.item.index)
+		heap.Fix(&t.heap, int(s.index))
 	}
-	if t.heap[0] == s.item {
+	if t.heap[0] == s {
 		select {
 		case t.wake <- struct{}{}:
 		default:
@@ -149,8 +161,8 @@ func (t *Ticker) Run(ctx context.Context) error {
 	g.Go(func() error { defer close(t.work); return t.loop(ctx) })
 	for range t.cfg.Starters {
 		g.Go(func() error {
-			for f := range t.work {
-				if err := t.tick(ctx, f); err != nil {
+			for s := range t.work {
+				if err := t.tick(ctx, s); err != nil {
 					return err
 				}
 			}
@@ -164,10 +176,10 @@ func (t *Ticker) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		f, sleep, due := t.pop()
-		if due {
+		s, sleep := t.pop()
+		if s != nil {
 			select {
-			case t.work <- f:
+			case t.work <- s:
 				continue
 			case <-ctx.Done():
 				return nil
@@ -184,22 +196,21 @@ func (t *Ticker) loop(ctx context.Context) error {
 }
 
 // pop takes the earliest flow when it is due, else says how long to sleep.
-func (t *Ticker) pop() (f ids.FlowID, sleep time.Duration, due bool) {
+func (t *Ticker) pop() (due *state, sleep time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.heap) == 0 {
-		return "", time.Hour, false
+		return nil, time.Hour
 	}
 	first := t.heap[0]
 	now := t.cfg.Now()
 	t.stepped(now)
-	if wait := first.at.Sub(now); wait > 0 {
-		return "", min(wait, glance), false
+	if wait := time.Duration(first.at - now.UnixNano()); wait > 0 {
+		return nil, min(wait, glance)
 	}
 	heap.Pop(&t.heap)
-	s := t.flows[first.flow]
-	s.item, s.busy, s.again = nil, true, false
-	return first.flow, 0, true
+	first.busy, first.again = true, false
+	return first, 0
 }
 
 // ahead is by how much a slot may lie ahead of the ledger's clock that was asked for by
@@ -216,19 +227,18 @@ func (t *Ticker) stepped(now time.Time) {
 	step := wall.Sub(t.wall) - mono.Sub(t.mono)
 	if !t.wall.IsZero() && (step > time.Second || step < -time.Second) {
 		t.cfg.Log.Warn("the clock that slots go by was set", "by", step.Round(time.Millisecond))
-		for _, it := range t.heap {
-			it.at = now // all alike: still a heap
+		for _, s := range t.heap {
+			s.at = now.UnixNano() // all alike: still a heap
 		}
 	}
 	t.wall, t.mono = wall, mono
 }
 
 // tick looks at one flow and sets its next look.
-func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
-	next, err := t.look(ctx, f)
+func (t *Ticker) tick(ctx context.Context, s *state) error {
+	next, err := t.look(ctx, s.flow)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.flows[f]
 	s.busy = false
 	switch {
 	case ledger.Fenced(err) || ctx.Err() != nil:
@@ -237,18 +247,16 @@ func (t *Ticker) tick(ctx context.Context, f ids.FlowID) error {
 		s.known = false
 		if !t.down {
 			t.down = true
-			t.cfg.Log.Warn("slots can't be looked at", "flow", f, "error", err)
+			t.cfg.Log.Warn("slots can't be looked at", "flow", s.flow, "error", err)
 		}
-		t.schedule(f, s, t.cfg.Now().Add(200*time.Millisecond))
+		t.schedule(s, t.cfg.Now().Add(200*time.Millisecond))
 		return nil
 	case s.again:
-		t.schedule(f, s, t.cfg.Now())
-	case next.IsZero():
-		if t.cfg.Flows.Get(f) == nil {
-			delete(t.flows, f)
-		}
+		t.schedule(s, t.cfg.Now())
+	case next.IsZero(): // not before somebody looks at it again
+		delete(t.flows, s.flow)
 	default:
-		t.schedule(f, s, next)
+		t.schedule(s, next)
 	}
 	if t.down {
 		t.down = false
@@ -369,7 +377,7 @@ func (t *Ticker) lastSlot(ctx context.Context, f *registry.Flow) (time.Time, err
 	s := *t.state(id)
 	t.mu.Unlock()
 	if s.known {
-		return s.last, nil
+		return s.accounted(), nil
 	}
 	state, err := t.cfg.Ledger.Flow(ctx, id)
 	if err != nil {
@@ -381,14 +389,15 @@ func (t *Ticker) lastSlot(ctx context.Context, f *registry.Flow) (time.Time, err
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	own := t.state(id)
-	own.last, own.known = state.LastSlot, true
+	own.account(state.LastSlot)
+	own.known = true
 	return state.LastSlot, nil
 }
 
 func (t *Ticker) accounted(f ids.FlowID, slot time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.state(f).last = slot
+	t.state(f).account(slot)
 }
 
 func (t *Ticker) forget(f ids.FlowID) {

@@ -148,6 +148,7 @@ type auditReads interface {
 	ReadPosted(ctx context.Context) (ledger.Posted, error)
 	Protections(ctx context.Context, c ledger.ActiveCycle, revision int64, nodes []ledger.NodeState) (ledger.Protection, error)
 	Progresses(ctx context.Context, cycles []ledger.ActiveCycle) ([]ledger.Progress, error)
+	FlowHeads(ctx context.Context, flows []ids.FlowID) ([]ledger.FlowHead, error)
 	LookAtFlows(ctx context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error)
 }
 

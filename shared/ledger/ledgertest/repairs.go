@@ -126,6 +126,17 @@ var repairs = []testCase{
 		}
 		k.wants("recovery", "etcd was rebuilt: 2 flows restored", 25)
 	}},
+	{"heads of flows", func(k *kit) {
+		p, c := k.run("a")
+		slot := time.UnixMilli(1_700_000_000_000).UTC()
+		k.ok(k.SkipSlots(k.ctx, epoch, flow, p.UID, time.Time{}, slot, slot, 1, "missed"))
+		heads, err := k.FlowHeads(k.ctx, []ids.FlowID{"nowhere", flow})
+		k.ok(err)
+		k.equal(heads, []ledger.FlowHead{{}, {Status: "active", UID: p.UID, Revision: 1, LastSlot: slot, LastCycle: c.Cycle}})
+		if heads, err := k.FlowHeads(k.ctx, nil); err != nil || len(heads) > 0 {
+			k.Fatalf("of none: %v, %v", heads, err)
+		}
+	}},
 	{"flows at a look", func(k *kit) {
 		p, _ := k.run("a>b c")
 		looks, listed, err := k.LookAtFlows(k.ctx, map[ids.FlowID]int64{flow: 1, "nowhere": 1})

@@ -40,6 +40,22 @@ func (l *Ledger) Protections(_ context.Context, c ledger.ActiveCycle, revision i
 	return out, nil
 }
 
+// FlowHeads reads the heads of flows, in their order.
+func (l *Ledger) FlowHeads(_ context.Context, flows []ids.FlowID) ([]ledger.FlowHead, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]ledger.FlowHead, len(flows))
+	for i, f := range flows {
+		key := flowKey(f, "state")
+		out[i] = ledger.FlowHead{Status: l.get(key, "status"), Revision: l.number(key, "revision"), LastCycle: l.number(key, "last_cycle")}
+		out[i].UID, _ = uuid.Parse(l.get(key, "uid"))
+		if ms := l.number(key, "last_slot"); ms > 0 {
+			out[i].LastSlot = time.UnixMilli(ms).UTC()
+		}
+	}
+	return out, nil
+}
+
 // LookAtFlows reads what an audit looks at of flows.
 func (l *Ledger) LookAtFlows(_ context.Context, revisions map[ids.FlowID]int64) (map[ids.FlowID]ledger.FlowLook, map[ids.FlowID]bool, error) {
 	l.mu.Lock()
