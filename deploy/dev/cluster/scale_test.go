@@ -36,12 +36,13 @@ func many(t *testing.T) int {
 
 // cost is what a number of registered flows costs.
 type cost struct {
-	flows             int
-	live, resident    float64 // of the leader, bytes
-	redis, etcd       float64
-	ready, leads      time.Duration // from the start of the only coordinator until it answers, leads,
-	offers, mirrored  time.Duration // has offered a node of a slot, and knows that the ledger has every flow
-	after, afterWhole time.Duration // from the death of the leader until the other one has offered and has seen to every flow
+	flows            int
+	live, resident   float64 // of the leader, bytes
+	redis, etcd      float64
+	ready, leads     time.Duration // from the start of the only coordinator until it answers, leads,
+	offers, mirrored time.Duration // has offered a node of a slot, and knows that the ledger has every flow
+	after, afterSlot time.Duration // from the death of the leader until the other one has offered a node, has started
+	afterWhole       time.Duration // a cycle of a slot, and has seen to every flow
 }
 
 // TestManyFlows registers a hundred flows and then many, most of them idle, and
@@ -61,8 +62,8 @@ func TestManyFlows(t *testing.T) {
 		costs = append(costs, c.cost(t, want))
 	}
 	for _, x := range costs {
-		t.Logf("%7d flows: leader %.1f MB live, %.1f MB resident; redis %.1f MB; etcd %.1f MB; start: ready %s, leads %s, offers %s, all mirrored %s; failover: offers %s, all mirrored %s",
-			x.flows, x.live/1e6, x.resident/1e6, x.redis/1e6, x.etcd/1e6, x.ready, x.leads, x.offers, x.mirrored, x.after, x.afterWhole)
+		t.Logf("%7d flows: leader %.1f MB live, %.1f MB resident; redis %.1f MB; etcd %.1f MB; start: ready %s, leads %s, offers %s, all mirrored %s; failover: offers %s, starts a slot %s, all mirrored %s",
+			x.flows, x.live/1e6, x.resident/1e6, x.redis/1e6, x.etcd/1e6, x.ready, x.leads, x.offers, x.mirrored, x.after, x.afterSlot, x.afterWhole)
 	}
 	few, lot := costs[0], costs[1]
 	each := func(a, b float64) float64 { return (b - a) / float64(lot.flows-few.flows) }
@@ -125,15 +126,16 @@ func (c *cluster) cost(t *testing.T, flows int) cost {
 	skip := len(c.read())
 	at := time.Now()
 	leader.signal(t, syscall.SIGKILL)
-	x.after = c.firstOffer(t, skip, at)
+	x.after, x.afterSlot = c.firstOf(t, "dispatch", skip, at), c.firstOf(t, "cycle_start", skip, at)
 	x.afterWhole = c.mirrored(t, standby, at)
 	<-leader.Gone()
-	standby.kill(t)
+	standby.signal(t, syscall.SIGTERM) // leaves its key to nobody: the next one need not wait for a lease
+	standby.exit(t, 30*time.Second)
 
 	skip, at = len(c.read()), time.Now()
 	leader.start(t)
 	x.ready = c.ready(t, leader, at)
-	x.offers = c.firstOffer(t, skip, at)
+	x.offers = c.firstOf(t, "dispatch", skip, at)
 	x.leads = stepsAfter(t, leader, at)["leading"]
 	x.mirrored = c.mirrored(t, leader, at)
 	standby.start(t)
@@ -141,11 +143,12 @@ func (c *cluster) cost(t *testing.T, flows int) cost {
 	return x
 }
 
-// firstOffer is how long after an instant the first offer of a new leader came.
-func (c *cluster) firstOffer(t *testing.T, skip int, at time.Time) time.Duration {
+// firstOf is how long after an instant the first record of that kind of a new leader
+// came.
+func (c *cluster) firstOf(t *testing.T, op string, skip int, at time.Time) time.Duration {
 	t.Helper()
 	epoch := c.epochAt(at)
-	d := c.entry(t, 5*time.Minute, skip, "offer of the next leader", func(r ledger.Record) bool { return r.Op == "dispatch" && r.Epoch > epoch })
+	d := c.entry(t, 5*time.Minute, skip, op+" of the next leader", func(r ledger.Record) bool { return r.Op == op && r.Epoch > epoch })
 	return d.At.Sub(at).Round(time.Millisecond)
 }
 
