@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -280,5 +281,49 @@ func TestNothingToDoAsksNobody(t *testing.T) {
 	k.all()
 	if k.asked > 0 {
 		t.Errorf("etcd was asked %d times", k.asked)
+	}
+}
+
+// TestSomeTellsPageByPage: what needs nothing is told first and needs one read a page;
+// one flow that can't be seen to holds up no other.
+func TestSomeTellsPageByPage(t *testing.T) {
+	k := start(t)
+	var names []ids.FlowID
+	for i := range 2*mirror.Page + 7 {
+		names = append(names, k.both(flow(t, fmt.Sprintf("f%04d", i), 1)).Record.Flow)
+	}
+	k.all()
+	slot := time.UnixMilli(5000).UTC()
+	if err := k.l.SkipSlots(t.Context(), 1, names[3], k.known[names[3]].Record.UID, time.Time{}, slot, slot, 1, "missed"); err != nil {
+		t.Fatal(err)
+	}
+	k.both(again(k.known[names[0]]))                         // an earlier one is to be removed first
+	k.both(flow(t, string(names[1]), 2))                     // to be installed
+	k.both(flow(t, "new", 1))                                // not known to the ledger
+	asked, order := k.asked, append(names, "new", "nowhere") // the last one is nowhere
+	var told []ids.FlowID
+	heads := map[ids.FlowID]ledger.FlowHead{}
+	later, err := k.mirror.Some(t.Context(), order, true, func(f ids.FlowID, h ledger.FlowHead) {
+		told = append(told, f)
+		heads[f] = h
+	})
+	if err != nil || len(later) != 1 || !errors.Is(later[names[0]], ledger.ErrDeleting) {
+		t.Fatalf("later %v, %v", later, err)
+	}
+	if len(told) != len(order)-2 || told[0] != names[2] || told[mirror.Page-2] != names[1] || told[mirror.Page-1] != names[mirror.Page] {
+		t.Errorf("%d of %d flows are told; first %v, then %v, then %v", len(told), len(order), told[0], told[mirror.Page-2], told[mirror.Page-1])
+	}
+	if h := heads[names[3]]; !h.LastSlot.Equal(slot) || h.Revision != 1 || h.UID != k.known[names[3]].Record.UID {
+		t.Errorf("the head of a flow with a slot is %+v", h)
+	}
+	if h := heads["new"]; h.Known() {
+		t.Errorf("the head of a new flow is %+v", h)
+	}
+	if k.asked != asked+1 { // for the removal alone
+		t.Errorf("etcd was asked %d times", k.asked-asked)
+	}
+	k.redis.SetError("LOADING")
+	if _, err := k.mirror.Some(t.Context(), order, true, nil); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("without redis: %v", err)
 	}
 }

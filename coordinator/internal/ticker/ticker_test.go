@@ -382,3 +382,53 @@ func TestManualFlowsNeverStart(t *testing.T) {
 		}
 	})
 }
+
+// TestAnExpectedFlowIsReadWhenItIsDue: until then it costs nothing, and one that is
+// known by then is not read at all.
+func TestAnExpectedFlowIsReadWhenItIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := newBook(), empty()
+		first := time.Now()
+		f, g := doc(t, "f", 1, first, every10s), doc(t, "g", 1, first, every10s)
+		a, other := install(b, r, f), install(b, r, g)
+		tk, _ := lead(t, b, r, 1, 0, nil)
+		for _, id := range []ids.FlowID{"f", "g"} {
+			tk.Expect(id, first.Add(10*time.Second))
+		}
+		tk.Know("g", first)
+		b.set(func() { other.last, a.last = first, first })
+		tk.Expect("g", first.Add(time.Second)) // known already
+		sleep(9 * time.Second)
+		b.set(func() {
+			if b.calls > 0 {
+				t.Errorf("%d calls before anything is due", b.calls)
+			}
+		})
+		sleep(time.Second)
+		b.set(func() {
+			if len(a.started) != 1 || len(other.started) != 1 || b.calls != 3 || a.late+other.late > time.Millisecond {
+				t.Errorf("started %v and %v by %d calls", a.started, other.started, b.calls)
+			}
+		})
+	})
+}
+
+// TestKnownFlowsThatRestCostNothing: what the ledger has of them tells when they are
+// due; manual ones are not kept at all.
+func TestKnownFlowsThatRestCostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := newBook(), empty()
+		a := install(b, r, doc(t, "f", 1, time.Now().Add(-time.Hour), `"schedule_type":"cron","cron":"0 0 1 6 *"`))
+		install(b, r, doc(t, "m", 1, time.Now(), `"schedule_type":"manual"`))
+		tk, _ := lead(t, b, r, 1, 0, nil)
+		tk.Know("f", time.Time{})
+		tk.Know("m", time.Time{})
+		tk.Know("gone", time.Time{})
+		sleep(time.Hour)
+		b.set(func() {
+			if b.calls > 0 {
+				t.Errorf("%d calls, %v", b.calls, a.started)
+			}
+		})
+	})
+}
