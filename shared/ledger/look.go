@@ -81,6 +81,7 @@ type FlowHead struct {
 	Status    string // active | paused | deleting; "": the ledger does not know the flow
 	UID       uuid.UUID
 	Revision  int64
+	Anchor    time.Time
 	LastSlot  time.Time
 	LastCycle int64
 }
@@ -94,7 +95,7 @@ func (l *Ledger) FlowHeads(ctx context.Context, flows []ids.FlowID) ([]FlowHead,
 	pipe := l.rdb.Pipeline()
 	cmds := make([]*redis.SliceCmd, len(flows))
 	for i, f := range flows {
-		cmds[i] = pipe.HMGet(ctx, l.flowKey(f, "state"), "status", "uid", "revision", "last_slot", "last_cycle")
+		cmds[i] = pipe.HMGet(ctx, l.flowKey(f, "state"), "status", "uid", "revision", "last_slot", "last_cycle", "anchor")
 	}
 	if len(flows) == 0 {
 		return nil, nil
@@ -106,7 +107,7 @@ func (l *Ledger) FlowHeads(ctx context.Context, flows []ids.FlowID) ([]FlowHead,
 	for i, c := range cmds {
 		v := c.Val()
 		at := func(j int) string { s, _ := v[j].(string); return s }
-		out[i] = FlowHead{Status: at(0), Revision: number(at(2)), LastSlot: fromMilli(at(3)), LastCycle: number(at(4))}
+		out[i] = FlowHead{Status: at(0), Revision: number(at(2)), LastSlot: fromMilli(at(3)), LastCycle: number(at(4)), Anchor: fromMilli(at(5))}
 		out[i].UID, _ = uuid.Parse(at(1))
 	}
 	return out, nil

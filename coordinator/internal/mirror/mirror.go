@@ -82,10 +82,11 @@ func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 	if err != nil {
 		return err
 	}
-	if h := heads[0]; h.Known() && (h.Status == "deleting" || h.UID != f.Record.UID) {
+	h := heads[0]
+	if h.Known() && (h.Status == "deleting" || h.UID != f.Record.UID) {
 		return fmt.Errorf("install %s: %w", id, ledger.ErrDeleting)
 	}
-	p, err := f.Plan()
+	p, err := f.Compile()
 	if err != nil {
 		return err
 	}
@@ -96,9 +97,9 @@ func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document(),
 		Anchor: f.Record.Anchor, Paused: f.Paused,
 	}
-	if s := states[id]; s.Revision > 0 && s.Revision < f.Record.Revision {
-		a.Since = s.LastSlot
-		left, err := f.Left(s.Anchor, s.LastSlot)
+	if h.Revision > 0 && h.Revision < f.Record.Revision {
+		a.Since = h.LastSlot
+		left, err := f.Left(h.Anchor, h.LastSlot)
 		if err != nil {
 			return err
 		}

@@ -64,13 +64,20 @@ func (f *Flow) Plan() (*plan.Plan, error) {
 	if p := f.plans.get(f.Record); p != nil {
 		return p, nil
 	}
+	p, err := f.Compile()
+	if err == nil {
+		f.plans.put(f.Record, p, weigh(p))
+	}
+	return p, err
+}
+
+// Compile makes the plan anew, for who needs it once.
+func (f *Flow) Compile() (*plan.Plan, error) {
 	doc, err := f.Document()
 	if err != nil {
 		return nil, err
 	}
-	p := doc.Compile(f.Record.UID, f.Record.Revision).Seal()
-	f.plans.put(f.Record, p, len(p.Nodes)+len(doc.Edges))
-	return p, nil
+	return doc.Compile(f.Record.UID, f.Record.Revision).Seal(), nil
 }
 
 // PlanFields is how many fields the ledger's copy of the plan has to have.
@@ -78,7 +85,7 @@ func (f *Flow) PlanFields() (int64, error) {
 	if n := atomic.LoadUint32(&f.fields); n > 0 {
 		return int64(n), nil
 	}
-	p, err := f.Plan()
+	p, err := f.Compile()
 	if err != nil {
 		return 0, err
 	}
@@ -101,8 +108,8 @@ func (f *Flow) paused(yes bool) *Flow {
 }
 
 // most is how many nodes and edges the plans that are kept may have together, half
-// of it in each generation.
-const most = 200_000
+// of it in each generation: some 20 MB of small flows.
+const most = 100_000
 
 // compiled keeps the plans that were asked for lately: a tick, an offer and a result
 // find the plan they need, and a flow that runs once a day costs no more than its
@@ -113,8 +120,14 @@ type compiled struct {
 	weight       int // of the young
 }
 
-// overhead is what a plan weighs beside its nodes and edges.
-const overhead = 2
+// weigh counts what a plan takes memory for.
+func weigh(p *plan.Plan) int {
+	n := 2 + len(p.Nodes)
+	for i := range p.Nodes {
+		n += len(p.Nodes[i].Inputs)
+	}
+	return n
+}
 
 func (c *compiled) get(k *catalog.Kept) *plan.Plan {
 	c.mu.Lock()
@@ -125,7 +138,7 @@ func (c *compiled) get(k *catalog.Kept) *plan.Plan {
 	p := c.older[k]
 	if p != nil {
 		delete(c.older, k)
-		c.add(k, p, len(p.Nodes)) // what it weighs is known roughly by now
+		c.add(k, p, weigh(p))
 	}
 	return p
 }
@@ -141,5 +154,5 @@ func (c *compiled) add(k *catalog.Kept, p *plan.Plan, weight int) {
 		c.older, c.young, c.weight = c.young, map[*catalog.Kept]*plan.Plan{}, 0
 	}
 	c.young[k] = p
-	c.weight += weight + overhead
+	c.weight += weight
 }

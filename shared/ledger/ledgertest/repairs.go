@@ -132,7 +132,7 @@ var repairs = []testCase{
 		k.ok(k.SkipSlots(k.ctx, epoch, flow, p.UID, time.Time{}, slot, slot, 1, "missed"))
 		heads, err := k.FlowHeads(k.ctx, []ids.FlowID{"nowhere", flow})
 		k.ok(err)
-		k.equal(heads, []ledger.FlowHead{{}, {Status: "active", UID: p.UID, Revision: 1, LastSlot: slot, LastCycle: c.Cycle}})
+		k.equal(heads, []ledger.FlowHead{{}, {Status: "active", UID: p.UID, Revision: 1, Anchor: k.state().Anchor, LastSlot: slot, LastCycle: c.Cycle}})
 		if heads, err := k.FlowHeads(k.ctx, nil); err != nil || len(heads) > 0 {
 			k.Fatalf("of none: %v, %v", heads, err)
 		}

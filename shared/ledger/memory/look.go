@@ -49,8 +49,10 @@ func (l *Ledger) FlowHeads(_ context.Context, flows []ids.FlowID) ([]ledger.Flow
 		key := flowKey(f, "state")
 		out[i] = ledger.FlowHead{Status: l.get(key, "status"), Revision: l.number(key, "revision"), LastCycle: l.number(key, "last_cycle")}
 		out[i].UID, _ = uuid.Parse(l.get(key, "uid"))
-		if ms := l.number(key, "last_slot"); ms > 0 {
-			out[i].LastSlot = time.UnixMilli(ms).UTC()
+		for field, into := range map[string]*time.Time{"last_slot": &out[i].LastSlot, "anchor": &out[i].Anchor} {
+			if ms := l.number(key, field); ms > 0 {
+				*into = time.UnixMilli(ms).UTC()
+			}
 		}
 	}
 	return out, nil
