@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/client"
@@ -21,7 +26,7 @@ type documentFlags struct {
 type flowApplyCmd struct{ documentFlags }
 
 func (flowApplyCmd) Help() string {
-	return "A document equal to the stored one changes nothing. All documents are tried, and all faults are listed.\n\nExamples:\n\n" +
+	return "A document equal to the stored one changes nothing. All documents are tried, and all faults are listed. More than a hundred documents are sent several at a time.\n\nExamples:\n\n" +
 		"    stationctl flow apply -f btc.yaml\n    stationctl flow apply -f flows/\n" +
 		"    cat editor.json | stationctl flow apply -f - --flow-id btc --interval 1m"
 }
@@ -55,25 +60,7 @@ func (d *documentFlags) send(ctx context.Context, a *app, validate bool) error {
 	if d.FlowID != "" && len(docs) > 1 {
 		return &usageError{fmt.Sprintf("--flow-id names one flow, but %d documents are given", len(docs))}
 	}
-	results, worst := make([]sent, 0, len(docs)), exitDone
-	for _, doc := range docs {
-		r, err := a.client.Register(ctx, doc.body, client.RegisterOptions{FlowID: d.FlowID, Interval: d.Interval,
-			AllowUnknownTypes: d.AllowUnknownTypes, ValidateOnly: validate, ContentType: doc.contentType})
-		one := sent{File: doc.name, OK: err == nil}
-		if err == nil {
-			one.Registered = &r
-			for _, w := range r.Warnings {
-				fmt.Fprintf(a.err, "%s: warning: %s\n", clean(doc.name), fault(w))
-			}
-		} else {
-			a.listFaults(doc.name, err, &one)
-			worst = worseCode(worst, exitCode(err))
-		}
-		results = append(results, one)
-		if exitCode(err) == exitNoAnswer {
-			break // the other documents would only wait for the same
-		}
-	}
+	results, worst := d.sendAll(ctx, a, docs, validate)
 	if several {
 		err = a.print(results, func() { a.showSent(results, validate) })
 	} else {
@@ -85,20 +72,95 @@ func (d *documentFlags) send(ctx context.Context, a *app, validate bool) error {
 	return &reportedError{worst}
 }
 
+// Documents are sent one after the other, so that they take effect in their order;
+// many are sent several at a time, for each waits for etcd's disk.
+const (
+	few    = 100
+	atOnce = 32
+)
+
+// sendAll sends every document, until one gets no answer. What is said of one is said
+// in the order of the documents.
+func (d *documentFlags) sendAll(ctx context.Context, a *app, docs []document, validate bool) ([]sent, int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(1)
+	if len(docs) > few {
+		g.SetLimit(atOnce)
+	}
+	results, said := make([]sent, len(docs)), make([]bytes.Buffer, len(docs))
+	tried := make([]bool, len(docs))
+	worst, done := exitDone, 0
+	var mu sync.Mutex
+	bar := a.bar()
+	for i, doc := range docs {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return nil // it would only wait for what another waited for
+			}
+			one, code := d.sendOne(ctx, a, doc, validate, &said[i])
+			mu.Lock()
+			defer mu.Unlock()
+			if !one.OK && one.Code == "" && ctx.Err() != nil {
+				return nil // it was given up before an answer came
+			}
+			results[i], tried[i], worst = one, true, worseCode(worst, code)
+			if code == exitNoAnswer {
+				cancel()
+			}
+			if step := len(docs) / 20; len(docs) > few && (a.tells || done%step == 0) {
+				bar.show(done, len(docs), doc.name)
+			}
+			done++
+			return nil
+		})
+	}
+	_ = g.Wait() // nothing is returned but results
+	bar.clear()
+	out := make([]sent, 0, len(docs))
+	for i := range docs {
+		if tried[i] {
+			out = append(out, results[i])
+			fmt.Fprint(a.err, said[i].String())
+		}
+	}
+	if len(out) < len(docs) {
+		worst = exitNoAnswer
+	}
+	return out, worst
+}
+
+// sendOne gives one document to the server and returns what became of it.
+func (d *documentFlags) sendOne(ctx context.Context, a *app, doc document, validate bool, said io.Writer) (sent, int) {
+	r, err := a.client.Register(ctx, doc.body, client.RegisterOptions{FlowID: d.FlowID, Interval: d.Interval,
+		AllowUnknownTypes: d.AllowUnknownTypes, ValidateOnly: validate, ContentType: doc.contentType})
+	one := sent{File: doc.name, OK: err == nil}
+	if err != nil {
+		listFaults(said, doc.name, err, &one)
+		return one, exitCode(err)
+	}
+	one.Registered = &r
+	for _, w := range r.Warnings {
+		fmt.Fprintf(said, "%s: warning: %s\n", clean(doc.name), fault(w))
+	}
+	return one, exitDone
+}
+
 // listFaults prints every fault of a document and keeps them in its result.
-func (a *app) listFaults(name string, err error, into *sent) {
+func listFaults(to io.Writer, name string, err error, into *sent) {
 	into.Detail = err.Error()
 	var p *client.Problem
 	if errors.As(err, &p) {
 		into.Code, into.Detail, into.Errors = p.Code, p.Detail, p.Errors
 		for _, f := range p.Errors {
-			fmt.Fprintf(a.err, "%s: %s\n", clean(name), fault(f))
+			fmt.Fprintf(to, "%s: %s\n", clean(name), fault(f))
 		}
 		if len(p.Errors) > 0 {
 			return
 		}
 	}
-	fmt.Fprintf(a.err, "%s: %s\n", clean(name), clean(err.Error()))
+	fmt.Fprintf(to, "%s: %s\n", clean(name), clean(err.Error()))
 }
 
 func (a *app) showSent(results []sent, validate bool) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,7 @@ import (
 // what it was given.
 type registrar struct {
 	*httpapitest.Service
+	mu      sync.Mutex
 	bodies  []string
 	options []httpapi.RegisterOptions
 }
@@ -29,6 +31,8 @@ func newRegistrar() *registrar {
 	r := &registrar{Service: httpapitest.New()}
 	accept := r.OnRegister
 	r.OnRegister = func(ctx context.Context, body []byte, o httpapi.RegisterOptions) (api.Registered, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.bodies, r.options = append(r.bodies, strings.TrimSpace(string(body))), append(r.options, o)
 		switch text := string(body); {
 		case strings.Contains(text, "bad"):
@@ -80,6 +84,46 @@ func TestApplyOfADirectory(t *testing.T) {
 	}
 	if got.code != 0 || !strings.Contains(got.out, "unchanged") || !strings.Contains(got.err, "3.yml: warning: nodes[0]: leads nowhere [unused]") {
 		t.Errorf("code %d, out %q, errors %q", got.code, got.out, got.err)
+	}
+}
+
+// TestApplyOfVeryMany: they are sent several at a time, and told of in their order.
+func TestApplyOfVeryMany(t *testing.T) {
+	dir := t.TempDir()
+	var want []string
+	for i := range 3 * few {
+		body := "good"
+		if i%100 == 7 {
+			body = "bad"
+		}
+		name := filepath.Join(dir, fmt.Sprintf("%03d.yaml", i))
+		if err := os.WriteFile(name, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, name)
+	}
+	r := newRegistrar()
+	got := runOn(t, r, nil, "", "flow", "apply", "-f", dir, "-o", "json")
+	var results []sent
+	if err := json.Unmarshal([]byte(got.out), &results); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, x := range results {
+		names = append(names, x.File)
+	}
+	if d := cmp.Diff(want, names); d != "" || got.code != exitUsage || len(r.bodies) != len(want) {
+		t.Errorf("code %d, %d documents sent; results (-want +got):\n%s", got.code, len(r.bodies), d)
+	}
+	if faults := strings.Count(got.err, "is missing [missing]"); faults != 3 || !strings.Contains(got.err, fmt.Sprintf("/%d ", len(want))) {
+		t.Errorf("%d faults and no progress in %q", faults, got.err)
+	}
+	if err := os.WriteFile(want[50], []byte("down"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = newRegistrar()
+	if got := runOn(t, r, nil, "", "flow", "apply", "-f", dir); got.code != exitNoAnswer || len(r.bodies) > 50+2*atOnce || strings.Contains(got.err, "cancel") {
+		t.Errorf("code %d after %d documents: no answer did not end it: %q", got.code, len(r.bodies), got.err)
 	}
 }
 
