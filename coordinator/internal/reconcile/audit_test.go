@@ -515,6 +515,59 @@ func TestALostMessageBehindABacklog(t *testing.T) {
 	}
 }
 
+// TestALostQueue: what was offered before a queue was lost is offered again at once,
+// whatever is in the queue by now and whatever Redis's clock shows, and only that; also
+// when Redis is away just then.
+func TestALostQueue(t *testing.T) {
+	queue := taskqueue.Queue("station", "default")
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		for _, away := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCycles(1, 2)
+				c.skew, c.depth = skew, 100
+				dispatched(c, time.Now())
+				a := audit(t, c)
+				sleep(time.Second / 2) // between two looks
+				lost := time.Now()
+				sleep(time.Millisecond)
+				c.mu.Lock()
+				c.nodes[2][0] = ledger.NodeState{Node: "n0", Status: task.Dispatched, Attempt: 1, DispatchedAt: time.Now().Add(skew)}
+				if away {
+					c.down = ledger.ErrUnavailable
+				}
+				c.mu.Unlock()
+				a.QueueLost(taskqueue.Queue("station", "other"), time.Now())
+				a.QueueLost(queue, lost)
+				if away {
+					sleep(10 * time.Second)
+					c.mu.Lock()
+					c.down = nil
+					c.mu.Unlock()
+					expect(t, c)
+					sleep(time.Second)
+				} else {
+					sleep(100 * time.Millisecond)
+				}
+				expect(t, c, "offer 1/n0")
+				dispatched(c, time.Now())
+				sleep(time.Minute)
+				expect(t, c)
+			})
+		}
+	}
+}
+
+// TestAMissingQueue has lost all that was offered in it, at the first look.
+func TestAMissingQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCycles(1)
+		c.deaf = taskqueue.ErrUnroutable
+		dispatched(c, time.Now().Add(-time.Millisecond))
+		audit(t, c)
+		expect(t, c, "offer 1/n0")
+	})
+}
+
 // TestTheBound: whatever is missing at whatever time, it is put back in time.
 func TestTheBound(t *testing.T) {
 	for _, within := range []time.Duration{reconcile.MinWithin, reconcile.DefaultWithin, time.Minute} {

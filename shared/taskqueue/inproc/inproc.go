@@ -5,7 +5,9 @@
 // It behaves like the broker where the difference would show: a queue comes into
 // being with the first message or slot, a message that is not acked goes back to
 // the head of its queue and carries the redelivered hint, slots that wait are
-// served in turn, and Disconnect makes every delivery stale that is open. It is
+// served in turn, and Disconnect makes every delivery stale that is open. It
+// has no types of queues, since all of it lives as long as the process: Disconnect plays
+// the broker that keeps its messages, Restart the one that forgets them. It is
 // simpler in three ways: a receipt is resolved when Publish returns, so
 // Disconnect finds none open; there is no limit to redeliveries; and a slot is
 // given a message only while it waits in Receive.
