@@ -12,8 +12,9 @@ import (
 	"sync"
 )
 
-// Call is a kind of call: who makes it, and the script's verb or the command's name.
-type Call struct{ Client, Name string }
+// Call is a kind of call: who makes it, and the script's verb, or the command's name
+// and first argument.
+type Call struct{ Client, Name, Key string }
 
 // Commands is what Redis was asked.
 type Commands struct {
@@ -115,9 +116,9 @@ func (m *Monitor) note(client string, words []string) {
 		if m.last == "" {
 			m.last = name + " of an unknown script"
 		}
-		m.calls[Call{client, m.last}]++
+		m.calls[Call{client, m.last, ""}]++
 	default:
-		m.calls[Call{client, name}]++
+		m.calls[Call{client, name, strings.Join(words[1:], "")}]++
 	}
 }
 

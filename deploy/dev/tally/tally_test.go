@@ -82,7 +82,7 @@ func TestMonitorCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Commands{
-		Calls: map[Call]int{{"worker", "claim"}: 1, {"worker", "EVALSHA of an unknown script"}: 1, {"10.0.0.2:1", "GET"}: 1},
+		Calls: map[Call]int{{"worker", "claim", ""}: 1, {"worker", "EVALSHA of an unknown script", ""}: 1, {"10.0.0.2:1", "GET", "k"}: 1},
 		Inner: map[Inner]int{{"claim", "HSET"}: 2, {"EVALSHA of an unknown script", "TIME"}: 1},
 	}
 	if !reflect.DeepEqual(got, want) {
