@@ -1,4 +1,4 @@
-package dev_test
+package compare
 
 import (
 	"bufio"
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-const compare = "../../scripts/bench-compare"
+const compare = "../../../scripts/bench-compare"
 
 // compareHere returns a run of the script with a folder for what is temporary, or
 // skips the test where git does not know the source.

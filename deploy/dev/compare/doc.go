@@ -1,0 +1,3 @@
+// Package compare tests scripts/bench-compare: what it prints, what it refuses, and
+// that it leaves nothing behind.
+package compare
