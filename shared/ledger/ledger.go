@@ -44,6 +44,7 @@ type Config struct {
 type Ledger struct {
 	rdb          redis.UniversalClient
 	blocking     redis.UniversalClient // reads that wait: never in line with the rest
+	link         *link                 // scripts: never behind what somebody lists
 	waiter       waiter
 	prefix       string
 	journalMax   int64
@@ -108,12 +109,17 @@ func connect(cfg Config) (*Ledger, error) {
 	l.rdb = redis.NewUniversalClient(opts)
 	blockingOpts.PoolSize, blockingOpts.MaxRetries = 4+partition.Max, -1 // one that waits in each partition
 	l.blocking = redis.NewUniversalClient(&blockingOpts)
+	hopOpts := *opts
+	// One pool for single calls and parts. It takes no more than the round trips need, but has its usual
+	// size: after as many failures to connect the client tries but once a second.
+	hopOpts.MinIdleConns, hopOpts.PipelinePoolSize = roundTrips, -1
+	l.link = &link{hop: redis.NewUniversalClient(&hopOpts), alone: l.rdb}
 	return l, nil
 }
 
 // beside returns the ledger of another prefix over the same connections.
 func (l *Ledger) beside(prefix string) *Ledger {
-	return &Ledger{rdb: l.rdb, blocking: l.blocking, prefix: prefix, journalMax: l.journalMax, scripts: l.scripts, plainScripts: l.plainScripts,
+	return &Ledger{rdb: l.rdb, blocking: l.blocking, link: l.link, prefix: prefix, journalMax: l.journalMax, scripts: l.scripts, plainScripts: l.plainScripts,
 		elected: l.elected, server: l.server, connects: l.connects, borrows: true}
 }
 
@@ -134,7 +140,8 @@ func (l *Ledger) Close() error {
 	if l.borrows {
 		return nil
 	}
-	return errors.Join(l.rdb.Close(), l.blocking.Close())
+	l.link.wait.Wait()
+	return errors.Join(l.rdb.Close(), l.blocking.Close(), l.link.hop.Close())
 }
 
 // Prefix returns the prefix of every key.

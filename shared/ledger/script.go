@@ -131,7 +131,7 @@ func (l *Ledger) call(ctx context.Context, verb string, epoch ids.Epoch, args ..
 		text = s.plain
 	}
 	failpoint.Before(verb)
-	v, err := text.Run(ctx, l.rdb, []string{l.prefix}, all...).Slice()
+	v, err := l.link.run(ctx, text, []string{l.prefix}, all)
 	failpoint.After(verb)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("ledger %s: %w", verb, classify(err))
