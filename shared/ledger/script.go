@@ -30,10 +30,11 @@ type script struct {
 var argPattern = regexp.MustCompile(`\[(\d+)\]`)
 
 func loadScripts() (map[string]*script, error) {
-	prelude, err := luaFiles.ReadFile("lua/prelude.lua")
+	shared, err := luaFiles.ReadFile("lua/prelude.lua")
 	if err != nil {
 		return nil, fmt.Errorf("read prelude: %w", err)
 	}
+	prelude := readPrelude(string(shared))
 	entries, err := luaFiles.ReadDir("lua")
 	if err != nil {
 		return nil, fmt.Errorf("list scripts: %w", err)
@@ -53,7 +54,7 @@ func loadScripts() (map[string]*script, error) {
 			flags, text, _ = strings.Cut(text, "\n")
 			flags += "\n"
 		}
-		head := "local VERB = '" + name + "'\n" + string(prelude)
+		head := "local VERB = '" + name + "'\n" + prelude.of(text)
 		scripts[name] = &script{
 			name:   name,
 			full:   redis.NewScript(flags + head + text),

@@ -128,6 +128,23 @@ func TestEveryTextBeginsWithThePrelude(t *testing.T) {
 	}
 }
 
+// A script gets what it uses of the prelude, and what that uses.
+func TestAScriptGetsItsPartOfThePrelude(t *testing.T) {
+	p := readPrelude("-- About it.\nlocal A, B = 1, 2\n\n-- one does it.\nlocal function one()\n  -- inside\n  return B\nend\n" +
+		"local function two() return A end\nlocal function three() return one() end\nlocal C\n")
+	for text, want := range map[string]string{
+		"return 1":       "",
+		"return A":       "local A, B = 1, 2\n\n",
+		"return two()":   "local A, B = 1, 2\n\nlocal function two() return A end\n",
+		"return three()": "local A, B = 1, 2\n\nlocal function one()\n  -- inside\n  return B\nend\nlocal function three() return one() end\n",
+		"return oneself": "",
+	} {
+		if got := p.of(text); got != want {
+			t.Errorf("for %q it is\n%s", text, got)
+		}
+	}
+}
+
 func TestCallRefusesTooFewArguments(t *testing.T) {
 	l := openEmbedded(t)
 	if _, err := l.call(t.Context(), "claim", 0, "f"); err == nil || !strings.Contains(err.Error(), "needs 12 arguments") {

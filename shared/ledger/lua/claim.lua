@@ -11,10 +11,11 @@ local function turn_away(code, why)
   refuse(flow, n, uuid, node, attempt, token, ARGV[9], why)
   return { code }
 end
-local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'revision', 'occasion', 'slot', 'on_failure')
+local c = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'revision', 'occasion', 'slot', 'on_failure',
+  'component:0')
 if c[1] ~= uuid then return turn_away(-1, 'gone') end
 local key = node_key(base, node)
-local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'retry_count', 'held', 'blocker')
+local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'retry_count', 'held', 'blocker', 'suspect')
 if s[2] ~= attempt then return turn_away(-2, standing(s[1], s[2])) end
 local mine = s[1] == 'running' and s[3] == token
 if not mine then
@@ -38,7 +39,9 @@ local plan = flow_key(flow, 'plan:' .. c[3])
 local p = redis.call('HMGET', plan, node, node .. ':in', node .. ':component')
 if not p[1] then return turn_away(-6, 'no plan') end
 if not mine then
-  if redis.call('HEXISTS', base .. ':status', 'component:' .. p[3]) == 1 then return turn_away(-3, 'ending') end
+  local over = c[7]
+  if p[3] ~= '0' then over = redis.call('HGET', base .. ':status', 'component:' .. p[3]) end
+  if over then return turn_away(-3, 'ending') end
   local status = redis.call('HGET', flow_key(flow, 'state'), 'status')
   if status == 'paused' then
     sound_hold('flow:' .. flow)
@@ -54,16 +57,9 @@ if not mine then
     return { -4 }
   end
   if status ~= 'active' then return turn_away(-3, 'ending') end
-  sound()
+  sound_journal()
   sound_hold(s[5])
-  redis.call('HLEN', base .. ':outputs')
-  local now = now_ms()
-  redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', ARGV[9], 'started_at', str(now))
-  redis.call('HDEL', key, 'blocker', 'suspect', 'held')
-  unhold(s[5], flow, n, uuid, node, attempt)
-  if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
-  redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[10])), lease_member(flow, n, uuid, node))
-  jot('claim', flow, n, uuid, node, attempt, token, ARGV[9], '')
+  if s[6] == 'declined' then redis.call('ZCARD', P .. ':timers') end
 end
 local reply = { 1, p[1], c[4], c[5], s[4] or '0', c[6] or '' }
 if p[2] and p[2] ~= '' then
@@ -74,4 +70,12 @@ if p[2] and p[2] ~= '' then
     for i = 1, #values do reply[#reply + 1] = values[i] end
   end
 end
+if mine then return reply end
+local now = now_ms()
+redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[10])), lease_member(flow, n, uuid, node))
+redis.call('HSET', key, 'status', 'running', 'token', token, 'worker', ARGV[9], 'started_at', str(now))
+if s[5] or s[6] or s[7] then redis.call('HDEL', key, 'blocker', 'suspect', 'held') end
+unhold(s[5], flow, n, uuid, node, attempt)
+if s[6] == 'declined' then redis.call('ZREM', P .. ':timers', timer_member('offer', flow, n, uuid, node, attempt)) end
+jot('claim', flow, n, uuid, node, attempt, token, ARGV[9], '')
 return reply

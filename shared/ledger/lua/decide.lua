@@ -2,7 +2,7 @@
 -- decide: carries out what the leader decided about a node whose inputs are all decided.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] verdict (run | skip), [8] reason, [9] outbox entry, [10] successors in all,
 -- ARGV[11] of those given here (at most 256), [12] component, [13] decided inputs that the verdict rests on: live dead failed,
--- ARGV[14..] groups of six (see spread_edges)
+-- ARGV[14..] groups of six (see weigh)
 -- Reply: {1} done | {2} was decided before | {0, higher epoch} | {-1} cycle gone or takes no more
 --        {-2} the inputs are others by now: Redis went back in time, or a repair changed their counts; the entry stays
 local higher = fence()

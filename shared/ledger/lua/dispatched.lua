@@ -6,11 +6,12 @@
 -- the same attempt becomes dispatched, and only if it was not set aside meanwhile.
 local higher = fence()
 if higher then return { 0, higher } end
-sound()
-local now, marked, found = str(now_ms()), 0, {}
+sound_journal()
+local now, marked, found, uuids = str(now_ms()), 0, {}, {}
 for i = 3, #ARGV, 6 do
   local base = cycle_key(ARGV[i + 1], ARGV[i + 2])
-  if redis.call('HGET', base .. ':status', 'uuid') == ARGV[i + 3] then
+  if uuids[base] == nil then uuids[base] = redis.call('HGET', base .. ':status', 'uuid') end
+  if uuids[base] == ARGV[i + 3] then
     found[i] = redis.call('HMGET', node_key(base, ARGV[i + 4]), 'status', 'attempt', 'held')
   end
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- end_unknown: the holder of a claim learned that its at-most-once node may have been started before: it ends unknown.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token, [9] why, [10] on_failure, [11] component,
--- ARGV[12] successors in all, [13] of those given here (at most 256), [14..] groups of six (see spread_edges)
+-- ARGV[12] successors in all, [13] of those given here (at most 256), [14..] groups of six (see weigh)
 -- Reply: {1} counted | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more
 -- As for a lost at-most-once node: the failure policy applies, and in an ending cycle it is cancelled or stopped.
 local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]

@@ -2,7 +2,7 @@
 -- fail: ends an attempt that failed: a retry timer while the policy grants one, else the node's final failure.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token, [9] error class, [10] error, [11] retries granted in all
 -- (0 = none: also for classes that no retry cures), [12] delay (ms), [13] on_failure, [14] component, [15] successors in all,
--- ARGV[16] of those given here (at most 256), [17..] groups of six (see spread_edges), counted only under on_failure continue
+-- ARGV[16] of those given here (at most 256), [17..] groups of six (see weigh), counted only under on_failure continue
 -- Reply: {1} final | {3, due} will be tried again (repeated: the same) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more
 local flow, n, uuid, node, attempt, token = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local base = cycle_key(flow, n)

@@ -17,11 +17,18 @@ local function str(n) return string.format('%.0f', n) end
 -- leader last found that right: the clock is never before that, and never long after
 -- it, so that a jump nobody has corrected yet is not seen. It is the same all through
 -- a script, and first read before the first write: the keys may hold nonsense.
-local NOW
+local NOW, COMMON
 local UNCONFIRMED = 5000 -- ms that pass without a leader's word
+
+-- common reads what nearly every script needs: the clock's two keys and the epoch.
+local function common()
+  if not COMMON then COMMON = redis.call('MGET', P .. ':clock', P .. ':clock_at', P .. ':epoch') end
+  return COMMON
+end
+
 local function now_ms()
   if not NOW then
-    local t, c = redis.call('TIME'), redis.call('MGET', P .. ':clock', P .. ':clock_at')
+    local t, c = redis.call('TIME'), common()
     NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
     local at = c[2] and tonumber(c[2])
     if at then NOW = math.max(at, math.min(NOW, at + UNCONFIRMED)) end
@@ -49,7 +56,7 @@ local function noted(...) pcall(jot, ...) end
 local function fence(what)
   local mine = tonumber(EPOCH)
   if mine == 0 then return nil end
-  local stored = tonumber(redis.call('GET', P .. ':epoch') or '0')
+  local stored = tonumber(common()[3] or redis.call('GET', P .. ':epoch') or '0') -- GET fails where MGET finds nothing
   if stored > mine then
     noted('fenced', '', '0', '', '', '0', '', '', str(stored) .. ' ' .. (what or VERB))
     return str(stored)
@@ -78,22 +85,39 @@ end
 
 -- sound reads what a transition may write and has not read otherwise, so that a
 -- key of a wrong type ends the script before its first write: Redis rolls no
--- script back. The epoch is exempt, since raising it alone is harmless.
-local function sound()
+-- script back. The epoch is exempt, since raising it alone is harmless, and so is
+-- the key of the first write, which is its own check. The scripts of a hop name what they
+-- are about to write; the others check all that a transition may.
+local function sound_journal()
   now_ms()
   redis.call('XLEN', P .. ':journal')
+end
+
+local function sound_streams()
+  sound_journal()
   redis.call('XLEN', P .. ':outbox')
+end
+
+-- sound_end checks what the end of a cycle writes besides.
+local function sound_end(flow)
+  redis.call('ZCARD', P .. ':timers')
+  redis.call('ZCARD', P .. ':active')
+  redis.call('ZCARD', P .. ':closing')
+  redis.call('HLEN', flow_key(flow, 'state'))
+end
+
+local function sound()
+  sound_streams()
   redis.call('ZCARD', P .. ':leases')
   redis.call('ZCARD', P .. ':timers')
 end
 
 local function sound_cycle(base, flow)
-  sound()
-  redis.call('ZCARD', P .. ':active')
+  sound_streams()
+  sound_end(flow)
+  redis.call('ZCARD', P .. ':leases')
   redis.call('HLEN', base .. ':joins')
   redis.call('HLEN', base .. ':outputs')
-  redis.call('HLEN', flow_key(flow, 'state'))
-  redis.call('ZCARD', P .. ':closing')
 end
 
 local function sound_repair()
@@ -119,10 +143,11 @@ local function unhold(held, flow, n, uuid, node, attempt)
   if held then redis.call('SREM', P .. ':held:' .. held, flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt) end
 end
 
-local function make_ready(base, flow, n, uuid, node, attempt, now, why)
+-- make_ready offers an attempt of a node; fresh says that the node has no record yet.
+local function make_ready(base, flow, n, uuid, node, attempt, now, why, fresh)
   local key = node_key(base, node)
   redis.call('HSET', key, 'status', 'ready', 'attempt', attempt, 'ready_at', now)
-  redis.call('HDEL', key, 'token', 'suspect', 'blocker', 'held', 'again')
+  if not fresh then redis.call('HDEL', key, 'token', 'suspect', 'blocker', 'held', 'again') end
   post('ready', flow, n, uuid, node, attempt)
   jot('ready', flow, n, uuid, node, attempt, '', '', why)
 end
@@ -132,10 +157,13 @@ local function timer_member(kind, flow, n, uuid, node, attempt)
   return kind .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt
 end
 
--- close ends the cycle when every node is counted; it is called after each count.
-local function close(base, flow, n, uuid, now)
-  local s = redis.call('HMGET', base .. ':status', 'status', 'completed_nodes', 'total_nodes', 'failed_nodes',
-    'unknown_nodes', 'on_failure', 'cause')
+-- ENDING are the fields of a cycle that close goes by.
+local ENDING = { 'status', 'completed_nodes', 'total_nodes', 'failed_nodes', 'unknown_nodes', 'on_failure', 'cause' }
+
+-- close ends the cycle when every node is counted; it is called after each count. s
+-- are the fields of ENDING if the caller knows how they stand now.
+local function close(base, flow, n, uuid, now, s)
+  s = s or redis.call('HMGET', base .. ':status', unpack(ENDING))
   if s[1] ~= 'running' and s[1] ~= 'cancelling' then return false end
   if tonumber(s[2]) < tonumber(s[3]) then return false end
   local final = s[7]
@@ -155,7 +183,7 @@ local function close(base, flow, n, uuid, now)
 end
 
 -- finish writes a node's final status and counts it, once: callers have checked
--- that the node was not final before.
+-- that the node was not final before. complete does the same with what it has read.
 local function finish(base, flow, n, uuid, node, attempt, status, now, token, worker, detail)
   redis.call('HSET', node_key(base, node), 'status', status, 'attempt', attempt, 'completed_at', now)
   redis.call('HDEL', node_key(base, node), 'blocker', 'suspect', 'held', 'due')
@@ -166,39 +194,62 @@ end
 
 local FINAL = { succeeded = true, failed = true, skipped = true, stopped = true, cancelled = true, unknown = true }
 
--- spread_edges counts decided edges into their targets. ARGV from i on holds
--- count groups of six: target, in-degree, plain (1 or 0), and how many edges
--- are live, dead and failed. A plain target whose edges are all live becomes
--- ready here; any other target that is now decided is posted for the leader.
-local function spread_edges(base, flow, n, uuid, i, count, now)
-  local joins = base .. ':joins'
+-- weigh reads what counting decided edges into their targets would make of them. ARGV
+-- from i on holds count groups of six: target, in-degree, plain (1 or 0), and how many
+-- edges are live, dead and failed. A plain target whose edges are all live becomes
+-- ready; any other target that is now decided is posted for the leader.
+local function weigh(base, i, count)
+  local w = { counters = {}, moves = {} }
+  if count == 0 then return w end
+  local names, keys = {}, {}
   for k = 0, count - 1 do
-    local a = i + k * 6
-    local target, degree = ARGV[a], tonumber(ARGV[a + 1])
-    local sum = { 0, 0, 0 }
-    for r, name in ipairs({ ':live', ':dead', ':failed' }) do
-      local add = tonumber(ARGV[a + 2 + r])
+    local target = ARGV[i + k * 6]
+    names[3 * k + 1], names[3 * k + 2], names[3 * k + 3] = target .. ':live', target .. ':dead', target .. ':failed'
+  end
+  local old = redis.call('HMGET', base .. ':joins', unpack(names))
+  for k = 0, count - 1 do
+    local a, sum, live = i + k * 6, 0, false
+    for r = 1, 3 do
+      local have, add = tonumber(old[3 * k + r] or '0'), tonumber(ARGV[a + 2 + r])
       if add > 0 then
-        sum[r] = redis.call('HINCRBY', joins, target .. name, add)
+        have = have + add
+        w.counters[#w.counters + 1] = names[3 * k + r]
+        w.counters[#w.counters + 1] = str(have)
+        if r == 1 then live = have end
       end
+      sum = sum + have
     end
-    if ARGV[a + 2] == '1' and sum[1] == degree then
-      if redis.call('EXISTS', node_key(base, target)) == 0 then
-        make_ready(base, flow, n, uuid, target, '1', str(now), 'inputs')
-      end
-    else
-      local all = redis.call('HMGET', joins, target .. ':live', target .. ':dead', target .. ':failed')
-      if tonumber(all[1] or '0') + tonumber(all[2] or '0') + tonumber(all[3] or '0') >= degree then
-        post('decide', flow, n, uuid, target, '0')
-      end
+    if ARGV[a + 2] == '1' and live == tonumber(ARGV[a + 1]) then
+      w.moves[#w.moves + 1] = { node = ARGV[a], ready = true }
+      keys[#keys + 1] = node_key(base, ARGV[a])
+    elseif sum >= tonumber(ARGV[a + 1]) then
+      w.moves[#w.moves + 1] = { node = ARGV[a] }
+    end
+  end
+  w.fresh = #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 -- nearly always: none has a record yet
+  return w
+end
+
+-- spread_edges counts edges as weigh, called before by those who may not have
+-- written yet, or now, has found.
+local function spread_edges(base, flow, n, uuid, i, count, now, w)
+  w = w or weigh(base, i, count)
+  for from = 1, #w.counters, 1000 do
+    redis.call('HSET', base .. ':joins', unpack(w.counters, from, math.min(from + 999, #w.counters)))
+  end
+  for _, m in ipairs(w.moves) do
+    if not m.ready then
+      post('decide', flow, n, uuid, m.node, '0')
+    elseif w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0 then
+      make_ready(base, flow, n, uuid, m.node, '1', str(now), 'inputs', true)
     end
   end
 end
 
 -- spread_out counts the edges of a node that ended: ARGV[i] successors in all,
 -- ARGV[i + 1] of them given here, in groups from j on. The leader counts the rest.
-local function spread_out(base, flow, n, uuid, node, i, j, now)
-  spread_edges(base, flow, n, uuid, j, tonumber(ARGV[i + 1]), now)
+local function spread_out(base, flow, n, uuid, node, i, j, now, w)
+  spread_edges(base, flow, n, uuid, j, tonumber(ARGV[i + 1]), now, w)
   if tonumber(ARGV[i]) > tonumber(ARGV[i + 1]) then
     redis.call('HSET', node_key(base, node), 'spread', ARGV[i + 1])
     post('spread', flow, n, uuid, node, '0')

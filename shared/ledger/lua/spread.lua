@@ -2,7 +2,7 @@
 -- spread: counts the next part of a node's many decided edges, or offers the next part of a cycle's many entry nodes.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] node ('' = entry nodes), [7] cursor this part begins at, [8] cursor after it,
 -- ARGV[9] outbox entry to remove ('' = more parts follow), [10] number in this part (at most 256),
--- ARGV[11..] groups of six (see spread_edges), or plain ids for entry nodes
+-- ARGV[11..] groups of six (see weigh), or plain ids for entry nodes
 -- Reply: {1} counted | {0, higher epoch} | {-1} cycle gone or takes no more | {-2, cursor} begins elsewhere
 local higher = fence()
 if higher then return { 0, higher } end
@@ -22,7 +22,7 @@ local now = now_ms()
 if node == '' then
   for i = 11, #ARGV do
     if redis.call('EXISTS', node_key(base, ARGV[i])) == 0 then
-      make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry')
+      make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry', true)
     end
   end
 else

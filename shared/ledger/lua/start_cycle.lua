@@ -13,7 +13,8 @@ if higher then return { 0, higher } end
 local flow, uuid, slot, trigger = ARGV[3], ARGV[4], ARGV[6], ARGV[7]
 if slot == '' and trigger == '' then trigger = uuid end -- so that a repeated command is known
 local key = flow_key(flow, 'state')
-local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot_uuid', 'last_slot_cycle', 'active', 'last_cycle', 'slots_started')
+local s = redis.call('HMGET', key, 'status', 'revision', 'last_slot', 'last_slot_uuid', 'last_slot_cycle', 'active', 'last_cycle', 'slots_started',
+  'plan:' .. ARGV[8])
 local started = str(tonumber(s[8] or '0') + 1)
 if not s[1] or s[1] == 'deleting' then return { -1 } end
 local now = now_ms()
@@ -48,7 +49,7 @@ local active = tonumber(s[6] or '0')
 local reason = nil
 if active > 0 and ARGV[10] == 'skip' then reason = 'overlap' end
 if active >= tonumber(ARGV[11]) then reason = reason or 'backlog' end
-sound()
+sound_journal()
 if reason then
   if slot == '' then return { -6, s[7] } end
   local field = 'slots_skipped:' .. reason
@@ -60,24 +61,23 @@ end
 redis.call('ZCARD', flow_key(flow, 'cycles'))
 redis.call('HLEN', flow_key(flow, 'triggers'))
 sound_cycle(cycle_key(flow, str(tonumber(s[7] or '0') + 1)), flow)
-local n = str(redis.call('HINCRBY', key, 'last_cycle', 1))
+local n, due = str(tonumber(s[7] or '0') + 1), ARGV[12] ~= '0' and str(now + tonumber(ARGV[12]))
 local base = cycle_key(flow, n)
-redis.call('HINCRBY', key, 'active', 1)
-redis.call('HINCRBY', key, 'plan:' .. ARGV[8], 1)
-redis.call('HSET', base .. ':status', 'cycle', n, 'uuid', uuid, 'occasion', ARGV[5], 'status', 'running',
+redis.call('HSET', key, 'last_cycle', n, 'active', str(active + 1), 'plan:' .. ARGV[8], str(tonumber(s[9] or '0') + 1))
+local record = { 'cycle', n, 'uuid', uuid, 'occasion', ARGV[5], 'status', 'running',
   'trigger', slot ~= '' and 'slot' or 'manual', 'slot', slot ~= '' and slot or str(now), 'trigger_key', trigger,
   'revision', ARGV[8], 'started_at', str(now), 'total_nodes', ARGV[9], 'completed_nodes', '0',
-  'on_failure', ARGV[13], 'output_bytes', '0')
+  'on_failure', ARGV[13], 'output_bytes', '0' }
+if due then record[#record + 1], record[#record + 2] = 'deadline', due end
+redis.call('HSET', base .. ':status', unpack(record))
 redis.call('ZADD', flow_key(flow, 'cycles'), str(now), n)
 redis.call('ZADD', P .. ':active', str(now), flow .. '|' .. n .. '|' .. uuid)
-if ARGV[12] ~= '0' then
-  local due = now + tonumber(ARGV[12])
-  redis.call('HSET', base .. ':status', 'deadline', str(due))
-  redis.call('ZADD', P .. ':timers', str(due), timer_member('deadline', flow, n, uuid, '', '0'))
+if due then
+  redis.call('ZADD', P .. ':timers', due, timer_member('deadline', flow, n, uuid, '', '0'))
   post('timer', flow, n, uuid, '', '0')
 end
 jot('cycle_start', flow, n, uuid, '', '0', '', '', (slot ~= '' and slot or 'manual') .. ' ' .. ARGV[8])
-for i = 16, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry') end
+for i = 16, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry', true) end
 if tonumber(ARGV[14]) > #ARGV - 15 then
   redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 15))
   post('spread', flow, n, uuid, '', '0')
