@@ -85,6 +85,8 @@ type Config struct {
 	Log      hclog.Logger
 	Offered  func(n int) // counts confirmed offers; may be nil
 	HeldBack func(n int) // counts offers that a refusal by epoch kept from the broker; may be nil
+
+	Partitions int // of the deployment, for the workers; 0 is 1
 }
 
 // confirmed is how long a confirmation of the epoch serves while nobody trusts
@@ -206,7 +208,7 @@ func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
 		d.Log.Warn("node waits for a worker of its type", "flow", e.Flow, "cycle", e.Cycle, "node", e.Node, "type", n.Type, "pool", n.Pool)
 		return d.gaveBack(e, d.Ledger.Hold(ctx, d.Epoch, e, ledger.HeldByType(n.Pool, n.Type), "no_worker"))
 	}
-	t := task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool}
+	t := task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool, Partitions: d.Partitions}
 	hop.Pass(hop.Offered, e.Attempt)
 	receipt, err := d.Publisher.Publish(ctx, taskqueue.Queue(d.Prefix, n.Pool), e.ID, t.Encode())
 	if err != nil {

@@ -45,10 +45,13 @@ type Config struct {
 	// PresenceAddress is the host:port under which others reach Presence; its
 	// own address when empty.
 	PresenceAddress string
-	Info            json.RawMessage // addresses and the like, kept in the key; nil or valid JSON up to 64 KiB
-	TTL             time.Duration   // asked of etcd, rounded up to seconds; 0 means DefaultTTL
-	Margin          time.Duration   // subtracted from the granted TTL; 0 means a tenth of it
-	Log             hclog.Logger    // nil: silent
+	// Instance names this process; made up when empty. The electors of one process
+	// share it, and one of them serves Presence at the PresenceAddress of all.
+	Instance string
+	Info     json.RawMessage // addresses and the like, kept in the key; nil or valid JSON up to 64 KiB
+	TTL      time.Duration   // asked of etcd, rounded up to seconds; 0 means DefaultTTL
+	Margin   time.Duration   // subtracted from the granted TTL; 0 means a tenth of it
+	Log      hclog.Logger    // nil: silent
 	// Now is read for trust windows and for the since of a leadership; nil
 	// means time.Now. Its times need a monotonic reading.
 	Now func() time.Time

@@ -107,6 +107,20 @@
 // key is gone, and its deletion changes nothing. A successor that is dead or silent is
 // one that leads: it is removed as such.
 //
+// The leader may name another than the next in line (HandTo). Then the keys of those
+// between are deleted in the same transaction, since a key that is older than the
+// leader's would lead. They stand again, at the end of the line, as any candidate does
+// whose key is gone. A view that shows the successor's key shows all that are ahead of
+// it, and none can appear there, so no older key is left.
+//
+// # Several elections
+//
+// Each partition of a deployment (package partition) has an election of its own, below a
+// prefix of its own, with its own line and epoch base. The electors of one process share
+// their instance and one presence address: when the process dies, its candidacies are
+// proven dead one by one, and each partition that it led is taken over as if it were
+// the only one.
+//
 // # Removing a dead coordinator
 //
 // The time to live bounds how long nobody leads after a crash. Most crashes need

@@ -49,6 +49,7 @@ type reign struct {
 	key    string
 	resign chan struct{}
 	once   sync.Once
+	to     string        // instance that resigning is to name; "" = the next in line
 	done   chan struct{} // closed when the key is released
 }
 
@@ -58,9 +59,12 @@ func New(cfg Config) (*Elector, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Elector{cfg: cfg, keys: layout{cfg.Prefix}, view: viewer{first: make(chan struct{})}, instance: uuid.NewString()}
-	if cfg.Presence != nil {
+	e := &Elector{cfg: cfg, keys: layout{cfg.Prefix}, view: viewer{first: make(chan struct{})}, instance: cmp.Or(cfg.Instance, uuid.NewString())}
+	switch {
+	case cfg.Presence != nil:
 		e.presence = cmp.Or(cfg.PresenceAddress, cfg.Presence.Addr().String())
+	case cfg.Instance != "":
+		e.presence = cfg.PresenceAddress
 	}
 	return e, nil
 }
@@ -108,7 +112,10 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term T
 		if err == nil || e.cfg.Now().Sub(began) > steady {
 			wait.Reset()
 		}
-		if err != nil {
+		if errors.Is(err, errGone) { // others had their reasons
+			e.cfg.Log.Info("place in the line is lost, standing again")
+			pause(ctx, wait.NextBackOff())
+		} else if err != nil {
 			e.cfg.Log.Warn("candidacy ended", "error", err)
 			pause(ctx, wait.NextBackOff())
 		}
@@ -197,6 +204,7 @@ func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int
 	var (
 		cause error
 		err   error
+		to    string
 	)
 	select {
 	case err = <-returned:
@@ -207,7 +215,7 @@ func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int
 	case <-c.s.gone:
 		cause = ErrDeposed
 	case <-r.resign:
-		cause = ErrResigned
+		cause, to = ErrResigned, r.to
 	case <-ctx.Done():
 		cause = ErrStopped
 	}
@@ -216,7 +224,7 @@ func (e *Elector) rule(ctx context.Context, c *candidacy, r *reign, revision int
 	e.setReign(nil)
 	log.Info("leadership ends", "cause", cause)
 	if errors.Is(cause, ErrResigned) || errors.Is(cause, ErrStopped) {
-		c.handOver(base) // or else the key goes when lead has returned
+		c.handOver(base, to) // or else the key goes when lead has returned
 	}
 	end(cause)
 	err = <-returned
@@ -252,45 +260,4 @@ func (e *Elector) Leading() (Term, bool) {
 		return Term{}, false
 	}
 	return e.reign.term, true
-}
-
-// Resign ends the current leadership in a planned way and returns when its key
-// is released. This candidate then stands again at the end of the line; if it
-// stands alone it is elected again. It returns ErrNotLeading, or the error of ctx
-// (the leadership ends all the same).
-func (e *Elector) Resign(ctx context.Context) error {
-	e.mu.Lock()
-	r := e.reign
-	e.mu.Unlock()
-	if r == nil {
-		return ErrNotLeading
-	}
-	r.once.Do(func() { close(r.resign) })
-	select {
-	case <-r.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the end of the leadership: %w", ctx.Err())
-	}
-}
-
-// Transfer is Resign on the condition that another candidate stands; else it
-// returns ErrNoSuccessor and changes nothing.
-func (e *Elector) Transfer(ctx context.Context) error {
-	e.mu.Lock()
-	r := e.reign
-	e.mu.Unlock()
-	if r == nil {
-		return ErrNotLeading
-	}
-	members, err := e.Members(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range members {
-		if m.Key != r.key {
-			return e.Resign(ctx)
-		}
-	}
-	return ErrNoSuccessor
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
-// handOver makes the next in line leader in place of this candidacy, which leads, and
+// handOver makes another candidate leader in place of this candidacy, which leads, and
 // reports whether that is known to be done. The leading function may still run.
-func (c *candidacy) handOver(ctx context.Context) bool {
-	next := c.successor()
+func (c *candidacy) handOver(ctx context.Context, to string) bool {
+	next, before := c.successor(to)
 	if next == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout(c.s.ttl))
 	defer cancel()
 	failpoint.Before("election_hand_over")
-	done, err := c.name(ctx, *next)
+	done, err := c.name(ctx, *next, before)
 	failpoint.After("election_hand_over")
 	switch {
 	case err != nil:
@@ -35,20 +35,27 @@ func (c *candidacy) handOver(ctx context.Context) bool {
 	return done && err == nil
 }
 
-// successor is the next in line behind this candidacy, which is the first; nil when
-// there is none. A view that shows a key shows all that are ahead of it.
-func (c *candidacy) successor() *Candidate {
+// successor is the candidate of an instance, or the next in line behind this candidacy,
+// which is the first; nil when there is none. Before it stand those who are passed over.
+// A view that shows a key shows all that are ahead of it.
+func (c *candidacy) successor(to string) (next *Candidate, before []Candidate) {
 	c.e.view.mu.Lock()
 	defer c.e.view.mu.Unlock()
 	m := c.e.view.now.Members
 	if len(m) < 2 || m[0].Key != c.key || m[0].Revision != c.rev {
-		return nil
+		return nil, nil
 	}
-	return &m[1]
+	for i := 1; i < len(m); i++ {
+		if to == "" || m[i].Instance == to {
+			return &m[i], m[1:i]
+		}
+	}
+	return &m[1], nil // it left meanwhile
 }
 
-// name is the transaction of a hand-over.
-func (c *candidacy) name(ctx context.Context, next Candidate) (bool, error) {
+// name is the transaction of a hand-over. The keys of those who are passed over go: a
+// key that is older than the leader's would lead.
+func (c *candidacy) name(ctx context.Context, next Candidate, before []Candidate) (bool, error) {
 	c.mu.Lock()
 	base, baseRev, bad := c.base, c.baseRev, c.baseBad
 	c.mu.Unlock()
@@ -64,9 +71,11 @@ func (c *candidacy) name(ctx context.Context, next Candidate) (bool, error) {
 	conditions := append(c.mine(),
 		clientv3.Compare(clientv3.CreateRevision(next.Key), "=", next.Revision),
 		clientv3.Compare(clientv3.ModRevision(c.e.keys.epochBase()), "=", baseRev))
-	resp, err := c.e.cfg.Client.Txn(ctx).If(conditions...).
-		Then(clientv3.OpDelete(c.key), clientv3.OpPut(next.Key, string(data), clientv3.WithIgnoreLease())).
-		Commit()
+	steps := []clientv3.Op{clientv3.OpDelete(c.key), clientv3.OpPut(next.Key, string(data), clientv3.WithIgnoreLease())}
+	for _, b := range before {
+		steps = append(steps, clientv3.OpDelete(b.Key))
+	}
+	resp, err := c.e.cfg.Client.Txn(ctx).If(conditions...).Then(steps...).Commit()
 	if err != nil {
 		return false, fmt.Errorf("name successor: %w", err)
 	}

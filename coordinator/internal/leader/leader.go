@@ -79,6 +79,14 @@ type Queue interface {
 	Losses() (map[string]time.Time, <-chan struct{})
 }
 
+// Registry is the flows that are led: a *registry.Registry or a part of one.
+type Registry interface {
+	mirror.Registry
+	Names() []ids.FlowID
+	Refresh(id ids.FlowID)
+	Subscribe() *registry.Subscription
+}
+
 // Config is what every epoch of a coordinator shares.
 type Config struct {
 	Ledger   *ledger.Ledger
@@ -97,6 +105,10 @@ type Config struct {
 	Kept     int // cycles kept at all
 	Log      hclog.Logger
 	Metrics  Metrics
+	// Partitions is how many the deployment has; Ledger and Registry are those of one.
+	Partitions int
+	// Mine says whether a flow is in that one; nil = there is one only.
+	Mine func(f ids.FlowID) bool
 	// WorkerGone proves that a worker's process is gone.
 	WorkerGone func(ctx context.Context, w ledger.Worker) bool
 	// Clock is the coordinator's view of the ledger's clock; nil means one that
@@ -250,7 +262,7 @@ func (r *reign) first() []func(context.Context) error {
 		r.reader.Run,
 		func(ctx context.Context) error {
 			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
-				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack})
+				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack, Partitions: r.Partitions})
 		},
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },
 	}
@@ -283,7 +295,7 @@ func (r *reign) keys(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.witness.Run(ctx) })
 	g.Go(func() error {
-		return (&once.Sweeper{Store: r.Once, Cycles: r.Ledger, Keep: r.OnceKeep, Log: r.log}).Run(ctx)
+		return (&once.Sweeper{Store: r.Once, Cycles: r.Ledger, Keep: r.OnceKeep, Log: r.log, Mine: r.Mine}).Run(ctx)
 	})
 	return g.Wait()
 }

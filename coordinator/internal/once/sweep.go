@@ -39,6 +39,9 @@ type Sweeper struct {
 	Cycles Cycles
 	Keep   time.Duration
 	Log    hclog.Logger
+	// Mine says whether Cycles can tell of a flow: the keys of other partitions are
+	// theirs to judge. nil = of every flow.
+	Mine func(f ids.FlowID) bool
 }
 
 // Run sweeps until ctx ends. It needs no fence: what a deposed leader removes, the
@@ -116,6 +119,9 @@ func (w *walk) page(ctx context.Context, kvs []*mvccpb.KeyValue) error {
 		var v value
 		if !ok || json.Unmarshal(kv.Value, &v) != nil || v.At >= w.before {
 			continue // not ours to judge, or young
+		}
+		if w.Mine != nil && !w.Mine(k.Flow) {
+			continue
 		}
 		if w.known == nil || k.Flow != w.flow {
 			known, err := w.Cycles.Occasions(ctx, k.Flow)

@@ -141,7 +141,9 @@ func (r *Registry) Refresh(id ids.FlowID) {
 		r.flows[id] = f
 	}
 	for s := range r.subs {
-		s.Mark(id)
+		if s.mine == nil || s.mine(id) {
+			s.Mark(id)
+		}
 	}
 }
 
@@ -240,7 +242,8 @@ func (r *Registry) List() []*Flow {
 // Subscription names flows that changed.
 type Subscription struct {
 	*dirty.Set
-	r *Registry
+	r    *Registry
+	mine func(f ids.FlowID) bool // nil = every flow
 }
 
 // Subscribe begins a subscription. Changes from before are not named: list the
