@@ -18,14 +18,12 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/internal/alert"
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
-	"github.com/tradingflow/weather-station/coordinator/internal/clock"
 	"github.com/tradingflow/weather-station/coordinator/internal/control"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/leader"
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
 	"github.com/tradingflow/weather-station/coordinator/internal/once"
-	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/reconcile"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/expr"
@@ -122,11 +120,10 @@ func (c *Config) complete() error {
 	return errors.Join(faults...)
 }
 
-// Run works until ctx ends: it serves the API, stands for election, and leads
-// while it is elected. It stops in order: leadership first, which goes to the next
+// Run works until ctx ends: it serves the API, stands for election in every partition,
+// and leads those in which it is elected. It stops in order: leadership first, which goes to the next
 // coordinator at once if there is one, then the API, then the connections.
 func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger.Set, queue Queue) error {
-	l := ledgers.All()[0]
 	if err := cfg.complete(); err != nil {
 		return fmt.Errorf("coordinator settings: %w", err)
 	}
@@ -135,9 +132,8 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 	if err != nil {
 		return fmt.Errorf("encode address: %w", err)
 	}
-	elector, err := election.New(election.Config{Client: etcd, Prefix: cfg.Prefix, ID: cfg.ID, Info: info, TTL: cfg.LeaseTTL,
-		Presence: cfg.Presence, PresenceAddress: cfg.PresenceAddress, Log: log.Named("election")})
-	if err != nil {
+	agreed := newNumber(etcd, cfg.Prefix, ledgers.Count())
+	if err := agreed.first(ctx); err != nil {
 		return err
 	}
 	alerts, err := alert.New(alert.Config{Webhook: cfg.Webhook, Log: log.Named("alert")})
@@ -146,7 +142,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 	}
 	recovered := func(what string) { alerts.Raise(alert.Alert{Kind: "recovered", Message: what, At: time.Now()}) }
 	cat, err := catalog.New(catalog.Config{Client: etcd, Prefix: cfg.Prefix, Log: log.Named("catalog"),
-		Copies: mirror.NewCopies(l, log.Named("catalog"), recovered)})
+		Copies: mirror.NewCopies(copies(ledgers), log.Named("catalog"), recovered)})
 	if err != nil {
 		return err
 	}
@@ -155,6 +151,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		return err
 	}
 	flows := registry.New(cat, log.Named("registry"))
+<<<<<<< HEAD
 	cache := plans.New(l, flows)
 	health := dependencies(l, queue, flows)
 	m := newMetrics(l)
@@ -167,6 +164,21 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 	reign := leader.Config{
 		Ledger: l, Queue: queue, Registry: flows, Loaded: flows.Loaded(), Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
 		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(endings.Ended, cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
+=======
+	m := newMeters()
+	parts, err := partitions(cfg, etcd, ledgers, flows, m, info, log)
+	if err != nil {
+		return err
+	}
+	health := dependencies(ledgers, queue, flows)
+	ctl := control.New(control.Config{
+		Parts: reached(parts, log), Catalog: cat, Registry: flows, Once: keys, Depths: queue,
+		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
+	})
+	reign := leader.Config{
+		Queue: queue, Loaded: flows.Loaded(), Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
+		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), WorkerGone: leader.WorkerGone,
+>>>>>>> 9edf74c (Partitions: elections, ledgers, leaders and journals of their own in one coordinator)
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
 		Metrics: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})})
@@ -183,24 +195,13 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		}
 	}
 	return process.NewGroup(log,
-		[]process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}, {Name: "clock", Run: now.Run}, {Name: "profiles", Run: profiles}},
-		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "warm", Run: func(ctx context.Context) error {
+		append(clocks(parts), []process.Service{{Name: "queue", Run: queue.Run}, {Name: "catalog", Run: cat.Run}, {Name: "alerts", Run: alerts.Run}, {Name: "profiles", Run: profiles}}...),
+		[]process.Service{{Name: "registry", Run: flows.Run, Ready: flows.Ready()}, {Name: "partitions", Run: agreed.run, Ready: agreed.agreed}, {Name: "warm", Run: func(ctx context.Context) error {
 			return warm(ctx, flows, queue, cfg.Prefix)
 		}}, {Name: "api", Run: func(ctx context.Context) error {
 			return httpapi.Serve(ctx, cfg.HTTP, handler, log, 0)
-		}}, {Name: "announce", Run: announcer(l, cfg, log).run}},
-		[]process.Service{{Name: "election", Run: func(ctx context.Context) error {
-			return elector.Run(ctx, func(ctx context.Context, term election.Term) error {
-				m.leading.Set(1)
-				m.epoch.Set(float64(term.Epoch))
-				defer m.leading.Set(0)
-				if cfg.Elected != nil {
-					cfg.Elected(term.Epoch)
-				}
-				err := leader.Run(ctx, reign, term.Epoch, term.Trusted)
-				return errors.Join(err, surpass(ctx, err, elector, l))
-			})
-		}}},
+		}}, {Name: "announce", Run: announcer(everywhere{ledgers}, cfg, log).run}},
+		elections(parts, reign, cfg, log),
 	).Run(ctx)
 }
 
@@ -209,7 +210,7 @@ type checks struct {
 	health *process.Health
 }
 
-func dependencies(l *ledger.Ledger, queue Queue, flows *registry.Registry) checks {
+func dependencies(l *ledger.Set, queue Queue, flows *registry.Registry) checks {
 	h := process.NewHealth(nil)
 	h.Depend("redis", l.Ping)
 	h.Depend("rabbitmq", func(context.Context) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/partition"
 	"github.com/tradingflow/weather-station/shared/process"
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 )
@@ -29,6 +30,7 @@ type Settings struct {
 	RedisURL          string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
 	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix            string        `help:"First part of every key and queue name." default:"station"`
+	Partitions        int           `help:"How many partitions the flows are spread over, each with a leader and a ledger of its own, 64 at most. A property of the deployment: the same on every coordinator, and never changed while it runs." default:"1" placeholder:"NUMBER"`
 	QueueType         string        `help:"Type of the queues: ${enum}; auto is quorum with several addresses in --rabbitmq-url and transient with one." enum:"auto,quorum,classic,transient" default:"auto"`
 	PoolQueueTypes    []string      `help:"Exceptions, as POOL=TYPE, separated by commas." sep:"," placeholder:"POOL=TYPE"`
 	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
@@ -51,7 +53,7 @@ type Settings struct {
 // Validate checks what one value alone does not show.
 func (s *Settings) Validate() error {
 	_, err := rabbit.ParsePools(s.PoolQueueTypes)
-	return err
+	return errors.Join(err, partition.Check(s.Prefix, s.Partitions))
 }
 
 // Main runs a coordinator process until it is signalled, and exits.
@@ -110,7 +112,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	l, err := ledger.WaitSet(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: s.JournalMax, Connections: 48}, 1, log)
+	l, err := ledger.WaitSet(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: s.JournalMax, Connections: 48 + 8*(s.Partitions-1)}, s.Partitions, log)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,8 +11,17 @@ import (
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
+// meters is the registry of a process.
+type meters struct{ registry *prometheus.Registry }
+
+func newMeters() *meters {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &meters{r}
+}
+
+// metrics are those of one partition.
 type metrics struct {
-	registry *prometheus.Registry
 	leading  prometheus.Gauge
 	epoch    prometheus.Gauge
 	started  prometheus.Counter
@@ -24,13 +34,14 @@ type metrics struct {
 	took     prometheus.Histogram
 }
 
-func newMetrics(l *ledger.Ledger) *metrics {
+// of makes the metrics of a partition. Where there are several, its number is their
+// label.
+func (r *meters) of(l *ledger.Ledger, partition, count int) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		leading:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_leading", Help: "1 while this coordinator leads."}),
-		epoch:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_epoch", Help: "Fencing number of this coordinator's last leadership."}),
-		started:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_cycles_started_total", Help: "Cycles that slots began, as this leader saw it."}),
-		offered:  prometheus.NewCounter(prometheus.CounterOpts{Name: "station_tasks_offered_total", Help: "Tasks published and confirmed."}),
+		leading: prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_leading", Help: "1 while this coordinator leads."}),
+		epoch:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "station_epoch", Help: "Fencing number of this coordinator's last leadership."}),
+		started: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_cycles_started_total", Help: "Cycles that slots began, as this leader saw it."}),
+		offered: prometheus.NewCounter(prometheus.CounterOpts{Name: "station_tasks_offered_total", Help: "Tasks published and confirmed."}),
 		late: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_slot_lateness_seconds", Help: "How late cycles start after their slot.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 300}}),
 		fenced:   prometheus.NewCounter(prometheus.CounterOpts{Name: "station_fenced_total", Help: "Leaderships ended because the ledger refused a write by its epoch."}),
@@ -40,8 +51,11 @@ func newMetrics(l *ledger.Ledger) *metrics {
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "station_cycle_seconds", Help: "From start to end of cycles.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600}}),
 	}
-	m.registry.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.fenced, m.heldBack, m.mended, m.closed, m.took,
-		refusedWrites{l}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var to prometheus.Registerer = r.registry
+	if count > 1 {
+		to = prometheus.WrapRegistererWith(prometheus.Labels{"partition": strconv.Itoa(partition)}, to)
+	}
+	to.MustRegister(m.leading, m.epoch, m.started, m.offered, m.late, m.fenced, m.heldBack, m.mended, m.closed, m.took, refusedWrites{l})
 	return m
 }
 

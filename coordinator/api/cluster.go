@@ -2,11 +2,13 @@ package api
 
 // Cluster is the state of the whole deployment as one coordinator sees it.
 type Cluster struct {
-	Leader  *Leader      `json:"leader,omitempty" doc:"Absent while nobody leads"`
+	Leader  *Leader      `json:"leader,omitempty" doc:"Absent while nobody leads; with several partitions that of partition 0"`
 	Members []Member     `json:"members" nullable:"false" doc:"Coordinators"`
 	Schema  string       `json:"schema" doc:"Number of the ledger schema"`
 	Pools   []Pool       `json:"pools" nullable:"false"`
 	Health  []Dependency `json:"health" nullable:"false" doc:"Servers this coordinator depends on"`
+	// Partitions is absent where there is one.
+	Partitions []Partition `json:"partitions,omitempty" doc:"Who leads each partition; absent where there is one only"`
 	// What was lost and put back.
 	Repairs    map[string]int64 `json:"repairs" nullable:"false" doc:"What stores had lost and the leader put back, by kind, since the ledger began"`
 	Recoveries []Recovery       `json:"recoveries" nullable:"false" doc:"The latest times that the cluster went on by itself after a server had lost data, the newest first"`
@@ -14,8 +16,15 @@ type Cluster struct {
 
 // Recovery tells what a server had lost and what was done.
 type Recovery struct {
-	At   Time   `json:"at"`
-	What string `json:"what"`
+	At        Time   `json:"at"`
+	What      string `json:"what"`
+	Partition *int   `json:"partition,omitempty" doc:"Where; absent where there is one partition only"`
+}
+
+// Partition is one of several parts of a deployment, each with a leader of its own.
+type Partition struct {
+	Partition int     `json:"partition"`
+	Leader    *Leader `json:"leader,omitempty" doc:"Absent while nobody leads it"`
 }
 
 // Leader is the coordinator that leads.
@@ -31,9 +40,11 @@ type Member struct {
 	ID      string `json:"id"`
 	Address string `json:"address,omitempty"`
 	Version string `json:"version,omitempty"`
-	Leader  bool   `json:"leader"`
+	Leader  bool   `json:"leader" doc:"Leads, where there are several partitions at least one"`
 	Self    bool   `json:"self" doc:"The one that gave this answer"`
 	Since   Time   `json:"since,omitzero" doc:"When it started"`
+
+	Partitions []int `json:"partitions,omitempty" doc:"Those it leads; absent where there is one only"`
 }
 
 // Pool is a named group of workers and its queue.

@@ -19,4 +19,6 @@ type JournalRecord struct {
 	Epoch   int64  `json:"epoch,omitzero" doc:"Leadership that wrote it; 0 for what workers and clients write"`
 	Worker  string `json:"worker,omitempty"`
 	Detail  string `json:"detail,omitempty"`
+
+	Partition *int `json:"partition,omitempty" doc:"Whose journal; absent where there is one partition only. An id is one record's in its partition alone"`
 }

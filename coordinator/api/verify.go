@@ -1,5 +1,11 @@
 package api
 
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
 // Proof is what GET /verify found in the journal and the ledger's state.
 type Proof struct {
 	Clean      bool             `json:"clean" doc:"No record breaks a rule"`
@@ -47,10 +53,47 @@ type Violation struct {
 	Cycle   int64  `json:"cycle,omitzero"`
 	NodeID  string `json:"node_id,omitempty"`
 	Message string `json:"message"`
+
+	Partition *int `json:"partition,omitempty" doc:"Whose journal or ledger; absent where there is one partition only"`
+}
+
+// maxViolations is how many a proof lists.
+const maxViolations = 1000
+
+// Add takes in the proof of another partition: its records and flows are others.
+func (p *Proof) Add(o Proof) {
+	p.Clean = p.Clean && o.Clean
+	for _, n := range []struct{ to, add *int64 }{{&p.Records, &o.Records}, {&p.Cycles, &o.Cycles}, {&p.Open, &o.Open}, {&p.Partial, &o.Partial},
+		{&p.Unplanned, &o.Unplanned}, {&p.Repairs, &o.Repairs}, {&p.Restored, &o.Restored}, {&p.Torn, &o.Torn}, {&p.Trimmed, &o.Trimmed},
+		{&p.Flows, &o.Flows}, {&p.Compared, &o.Compared}, {&p.Nodes, &o.Nodes}, {&p.Moving, &o.Moving}, {&p.Broken, &o.Broken}, {&p.TookMS, &o.TookMS}} {
+		*n.to += *n.add
+	}
+	if p.First == "" || o.First != "" && idBefore(o.First, p.First) {
+		p.First = o.First
+	}
+	if p.Last == "" || o.Last != "" && idBefore(p.Last, o.Last) {
+		p.Last = o.Last
+	}
+	for rule, n := range o.Checked {
+		p.Checked[rule] += n
+	}
+	p.Slots = append(p.Slots, o.Slots...)
+	slices.SortFunc(p.Slots, func(a, b SlotCount) int { return cmp.Compare(a.FlowID, b.FlowID) })
+	p.Violations = append(p.Violations, o.Violations...)
+	p.Violations = p.Violations[:min(len(p.Violations), maxViolations)]
+}
+
+// idBefore orders ids of records: two numbers, which may differ in length.
+func idBefore(a, b string) bool {
+	ams, aseq, _ := strings.Cut(a, "-")
+	bms, bseq, _ := strings.Cut(b, "-")
+	return cmp.Or(cmp.Compare(len(ams), len(bms)), cmp.Compare(ams, bms), cmp.Compare(len(aseq), len(bseq)), cmp.Compare(aseq, bseq)) < 0
 }
 
 // Transfer is the answer of POST /leader/transfer: the leadership that ended.
 type Transfer struct {
 	From  string `json:"from" doc:"The coordinator that led"`
 	Epoch int64  `json:"epoch" doc:"Fencing number of its leadership; the next one's is higher"`
+
+	Partition *int `json:"partition,omitempty" doc:"Absent where there is one only"`
 }

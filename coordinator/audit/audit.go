@@ -167,7 +167,7 @@ func (c *checker) readOn() (whole bool, err error) {
 			if err != nil {
 				return false, fmt.Errorf("audit: %w", err)
 			}
-			if len(oldest) == 0 || compareIDs(oldest[0].ID, c.after) > 0 {
+			if len(oldest) == 0 || CompareIDs(oldest[0].ID, c.after) > 0 {
 				return false, nil
 			}
 		}
@@ -202,8 +202,8 @@ func (c *checker) take(rec ledger.Record) error {
 	return c.record(rec)
 }
 
-// compareIDs orders ids of a stream.
-func compareIDs(a, b string) int {
+// CompareIDs orders ids of records.
+func CompareIDs(a, b string) int {
 	ams, aseq := splitID(a)
 	bms, bseq := splitID(b)
 	return cmp.Or(cmp.Compare(ams, bms), cmp.Compare(aseq, bseq))

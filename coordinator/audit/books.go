@@ -223,7 +223,7 @@ func (c *checker) head(books Books) error {
 	if h.Written > h.Kept {
 		c.proof.Removed = h.Written - h.Kept
 	}
-	if h.Deleted != "" && (c.bounds.From.IsZero() || compareIDs(h.Deleted, fmt.Sprintf("%d-0", c.bounds.From.UnixMilli())) >= 0) {
+	if h.Deleted != "" && (c.bounds.From.IsZero() || CompareIDs(h.Deleted, fmt.Sprintf("%d-0", c.bounds.From.UnixMilli())) >= 0) {
 		v := Violation{Rule: Journal, Record: h.Deleted, Message: "records were taken out of the journal; this is the newest of them"}
 		v.At = recordTime(h.Deleted)
 		c.report(v)

@@ -89,7 +89,7 @@ func (c *checker) compare(books Books) error {
 		}
 	}
 	slices.SortStableFunc(c.found, func(a, b finding) int {
-		return cmp.Or(compareIDs(a.Record, b.Record), cmp.Compare(a.Flow, b.Flow), cmp.Compare(a.Cycle, b.Cycle), cmp.Compare(a.Key+a.Message, b.Key+b.Message))
+		return cmp.Or(CompareIDs(a.Record, b.Record), cmp.Compare(a.Flow, b.Flow), cmp.Compare(a.Cycle, b.Cycle), cmp.Compare(a.Key+a.Message, b.Key+b.Message))
 	})
 	return nil
 }

@@ -96,7 +96,7 @@ func TestEveryCallBringsBackWhatTheServiceGave(t *testing.T) {
 	want["Workers"], _ = s.OnWorkers(ctx)
 	want["Verify"], _ = s.OnVerify(ctx, httpapi.VerifyRange{})
 	want["TakeOnceKey"] = oncekey.Reply{Answer: oncekey.Granted}
-	want["TransferLeader"], _ = s.OnTransfer(ctx, false)
+	want["TransferLeader"], _ = s.OnTransfer(ctx, 0, false)
 	for name := range calls(nil) {
 		t.Run(name, func(t *testing.T) {
 			s := httpapitest.New()
@@ -154,7 +154,7 @@ func TestParametersArrive(t *testing.T) {
 		verified = r
 		return api.Proof{}, nil
 	}
-	s.OnTransfer = func(_ context.Context, h bool) (api.Transfer, error) {
+	s.OnTransfer = func(_ context.Context, _ int, h bool) (api.Transfer, error) {
 		here = h
 		return api.Transfer{}, nil
 	}

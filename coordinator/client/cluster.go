@@ -86,13 +86,23 @@ func (c *Client) Journal(ctx context.Context, opts JournalOptions) (api.Journal,
 	return out, err
 }
 
-// TransferLeader hands the leadership over to a standby and returns the one that
-// ended. here asks only the coordinator that gets the call; otherwise it passes
-// the call on to the leader. *Problem with status 409 when there is no standby.
+// TransferLeader is TransferPartition of partition 0, the only one unless there are
+// several.
 func (c *Client) TransferLeader(ctx context.Context, here bool) (api.Transfer, error) {
+	return c.TransferPartition(ctx, 0, here)
+}
+
+// TransferPartition hands the leadership of a partition over to a standby and returns
+// the one that ended. here asks only the coordinator that gets the call; otherwise it
+// passes the call on to the leader. *Problem with status 409 when there is no standby,
+// 404 when there is no such partition.
+func (c *Client) TransferPartition(ctx context.Context, partition int, here bool) (api.Transfer, error) {
 	k := call{method: http.MethodPost, path: base + "/leader/transfer", query: url.Values{}, once: true}
 	if here {
 		k.query.Set("here", "true")
+	}
+	if partition != 0 {
+		k.query.Set("partition", strconv.Itoa(partition))
 	}
 	var out api.Transfer
 	err := c.do(ctx, k, &out)

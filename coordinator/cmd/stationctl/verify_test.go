@@ -131,7 +131,7 @@ func TestTransferThatEndsOtherwise(t *testing.T) {
 	if got := runOn(t, s, hurry, "", "leader", "transfer", "--wait"); got.code != exitNoAnswer {
 		t.Errorf("nobody answers: code %d, %q", got.code, got.err)
 	}
-	s.OnTransfer = func(context.Context, bool) (api.Transfer, error) {
+	s.OnTransfer = func(context.Context, int, bool) (api.Transfer, error) {
 		return api.Transfer{}, &httpapi.Conflict{Code: "no_successor", Detail: "no other coordinator stands by; start one first"}
 	}
 	if got := runOn(t, s, nil, "", "leader", "transfer", "--wait"); got.code != exitFailed || !strings.Contains(got.err, "start one first (no_successor)") {

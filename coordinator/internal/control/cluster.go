@@ -24,22 +24,8 @@ type Info struct {
 // Cluster returns the state of the deployment as this coordinator sees it.
 func (c *Control) Cluster(ctx context.Context) (api.Cluster, error) {
 	out := api.Cluster{Members: []api.Member{}, Schema: ledger.Schema, Pools: []api.Pool{}, Health: c.cfg.Ready(ctx), Repairs: map[string]int64{}, Recoveries: []api.Recovery{}}
-	leader, err := c.cfg.Election.Leader(ctx)
-	if err == nil {
-		out.Leader = &api.Leader{ID: leader.ID, Epoch: int64(leader.Epoch), Since: api.At(leader.Since), Address: info(leader.Candidate).HTTP}
-	} else if !errors.Is(err, election.ErrNoLeader) {
-		c.cfg.Log.Debug("leader is not known", "error", err)
-	}
-	members, err := c.cfg.Election.Members(ctx)
-	if err != nil {
-		c.cfg.Log.Debug("members are not known", "error", err)
-	}
-	for _, m := range members {
-		i := info(m)
-		out.Members = append(out.Members, api.Member{ID: m.ID, Address: i.HTTP, Version: i.Version, Since: api.At(m.Joined),
-			Leader: out.Leader != nil && m.Key == leader.Key, Self: m.ID == c.cfg.ID})
-	}
-	workers, err := c.cfg.Ledger.Workers(ctx)
+	c.seats(ctx, &out)
+	workers, err := c.workers(ctx)
 	if err != nil { // the answer is still worth having: it says that redis is away
 		return out, nil //nolint:nilerr // shown as a dependency
 	}
@@ -50,19 +36,67 @@ func (c *Control) Cluster(ctx context.Context) (api.Cluster, error) {
 	return out, nil
 }
 
-// repaired adds what was lost and put back.
+// seats adds who leads and who stands, in all partitions. The leader of the whole is
+// that of partition 0.
+func (c *Control) seats(ctx context.Context, out *api.Cluster) {
+	at := map[string]int{} // index of a member by its instance
+	for p := range c.cfg.Parts {
+		var lead *api.Leader
+		leader, err := c.cfg.Parts[p].Election.Leader(ctx)
+		if err == nil {
+			lead = &api.Leader{ID: leader.ID, Epoch: int64(leader.Epoch), Since: api.At(leader.Since), Address: info(leader.Candidate).HTTP}
+		} else if !errors.Is(err, election.ErrNoLeader) {
+			c.cfg.Log.Debug("leader is not known", "partition", p, "error", err)
+		}
+		if p == 0 {
+			out.Leader = lead
+		}
+		if c.several() {
+			out.Partitions = append(out.Partitions, api.Partition{Partition: p, Leader: lead})
+		}
+		members, err := c.cfg.Parts[p].Election.Members(ctx)
+		if err != nil {
+			c.cfg.Log.Debug("members are not known", "partition", p, "error", err)
+		}
+		for _, m := range members {
+			i, known := at[m.Instance]
+			if !known || !c.several() { // one that lost its lease may stand twice for a while
+				inf := info(m)
+				i = len(out.Members)
+				at[m.Instance] = i
+				out.Members = append(out.Members, api.Member{ID: m.ID, Address: inf.HTTP, Version: inf.Version, Since: api.At(m.Joined), Self: m.ID == c.cfg.ID})
+			}
+			if lead == nil || m.Key != leader.Key {
+				continue
+			}
+			out.Members[i].Leader = true
+			if c.several() {
+				out.Members[i].Partitions = append(out.Members[i].Partitions, p)
+			}
+		}
+	}
+}
+
+// repaired adds what was lost and put back, in all partitions.
 func (c *Control) repaired(ctx context.Context, out *api.Cluster) error {
-	counts, err := c.cfg.Ledger.Repairs(ctx)
-	if err != nil {
-		return err
+	for p := range c.cfg.Parts {
+		counts, err := c.cfg.Parts[p].Ledger.Repairs(ctx)
+		if err != nil {
+			return err
+		}
+		latest, err := c.cfg.Parts[p].Ledger.Recoveries(ctx)
+		if err != nil {
+			return err
+		}
+		for kind, n := range counts {
+			out.Repairs[kind] += n
+		}
+		for _, r := range latest {
+			out.Recoveries = append(out.Recoveries, api.Recovery{At: api.At(r.At), What: r.What, Partition: c.numbered(p)})
+		}
 	}
-	latest, err := c.cfg.Ledger.Recoveries(ctx)
-	if err != nil {
-		return err
-	}
-	out.Repairs = counts
-	for _, r := range latest {
-		out.Recoveries = append(out.Recoveries, api.Recovery{At: api.At(r.At), What: r.What})
+	if c.several() {
+		slices.SortStableFunc(out.Recoveries, func(a, b api.Recovery) int { return b.At.Compare(a.At.Time) })
 	}
 	return nil
 }
@@ -114,7 +148,7 @@ func (c *Control) pools(ctx context.Context, workers []ledger.Worker) []api.Pool
 
 // Workers returns the live workers, ordered by pool and id.
 func (c *Control) Workers(ctx context.Context) ([]api.Worker, error) {
-	workers, err := c.cfg.Ledger.Workers(ctx)
+	workers, err := c.workers(ctx)
 	if err != nil {
 		return nil, translate(err, "workers")
 	}

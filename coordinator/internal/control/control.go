@@ -18,9 +18,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
-	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
 	"github.com/tradingflow/weather-station/coordinator/internal/once"
-	"github.com/tradingflow/weather-station/coordinator/internal/plans"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -40,14 +38,10 @@ type Election interface {
 
 // Config of a Control.
 type Config struct {
-	Ledger    *ledger.Ledger
+	Parts     []Part // by their numbers
 	Catalog   *catalog.Catalog
 	Registry  *registry.Registry
-	Plans     *plans.Cache
-	Mirror    *mirror.Mirror
 	Once      *once.Store
-	Election  Election
-	Transfer  func(ctx context.Context) error // ends this coordinator's leadership, as election.Elector.Transfer
 	Depths    Depths
 	Endings   *Endings // told by the leader of this process
 	Prefix    string

@@ -35,13 +35,13 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 		if err != nil {
 			return err
 		}
-		out, err = c.cfg.Ledger.StartCycle(ctx, 0, ledger.Start{
+		out, err = c.of(id).Ledger.StartCycle(ctx, 0, ledger.Start{
 			Plan: p, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Record.UID, key),
 			Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
 		})
 		if errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrGone) {
 			c.cfg.Registry.Refresh(id)
-			if merr := c.cfg.Mirror.One(ctx, id); merr != nil {
+			if merr := c.of(id).Mirror.One(ctx, id); merr != nil {
 				return merr
 			}
 		}
@@ -61,11 +61,11 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 }
 
 func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {
-	s, err := c.cfg.Ledger.Cycle(ctx, id, n)
+	s, err := c.of(id).Ledger.Cycle(ctx, id, n)
 	if err != nil {
 		return api.CycleSummary{}, translate(err, cycleName(id, n))
 	}
-	now, err := c.cfg.Ledger.Now(ctx)
+	now, err := c.of(id).Ledger.Now(ctx)
 	if err != nil {
 		return api.CycleSummary{}, translate(err, cycleName(id, n))
 	}
@@ -96,11 +96,11 @@ func (c *Control) ListCycles(ctx context.Context, id ids.FlowID, limit int, befo
 	if _, err := c.get(ctx, id); err != nil {
 		return nil, err
 	}
-	states, err := c.cfg.Ledger.Cycles(ctx, id, limit, before)
+	states, err := c.of(id).Ledger.Cycles(ctx, id, limit, before)
 	if err != nil {
 		return nil, translate(err, flowName(id))
 	}
-	now, err := c.cfg.Ledger.Now(ctx)
+	now, err := c.of(id).Ledger.Now(ctx)
 	if err != nil {
 		return nil, translate(err, flowName(id))
 	}
@@ -116,7 +116,7 @@ func (c *Control) CancelCycle(ctx context.Context, id ids.FlowID, n int64) (api.
 	if _, err := c.get(ctx, id); err != nil {
 		return api.CycleSummary{}, err
 	}
-	was, err := c.cfg.Ledger.CancelCycle(ctx, 0, id, n, uuid.Nil, ledger.CauseCancelled)
+	was, err := c.of(id).Ledger.CancelCycle(ctx, 0, id, n, uuid.Nil, ledger.CauseCancelled)
 	if err != nil {
 		return api.CycleSummary{}, translate(err, cycleName(id, n))
 	}
@@ -140,7 +140,7 @@ func (c *Control) Metrics(ctx context.Context, id ids.FlowID) (api.Metrics, erro
 	out := api.Metrics{FlowID: string(id), Window: metricsWindow}
 	var took []float64
 	for before := int64(0); len(took) < metricsWindow; {
-		states, err := c.cfg.Ledger.Cycles(ctx, id, 50, before)
+		states, err := c.of(id).Ledger.Cycles(ctx, id, 50, before)
 		if err != nil {
 			return out, translate(err, flowName(id))
 		}

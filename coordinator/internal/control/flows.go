@@ -12,6 +12,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/partition"
 	"github.com/tradingflow/weather-station/shared/plan"
 )
 
@@ -27,19 +28,7 @@ func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
 	for i, f := range flows {
 		all[i] = f.Record.Flow
 	}
-	states, err := c.cfg.Ledger.Flows(ctx, all)
-	if err != nil {
-		return nil, translate(err, "flows")
-	}
-	now, err := c.cfg.Ledger.Now(ctx)
-	if err != nil {
-		return nil, translate(err, "flows")
-	}
-	numbers := make(map[ids.FlowID]int64, len(flows))
-	for f, s := range states {
-		numbers[f] = s.LastCycle
-	}
-	latest, err := c.cfg.Ledger.LatestCycles(ctx, numbers)
+	parts, err := c.readFlows(ctx, all)
 	if err != nil {
 		return nil, translate(err, "flows")
 	}
@@ -49,9 +38,10 @@ func (c *Control) ListFlows(ctx context.Context) ([]api.FlowSummary, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = summary(f, d, states[f.Record.Flow], now)
-		if cycle, ok := latest[f.Record.Flow]; ok {
-			sum := cycleSummary(cycle, now)
+		r := parts[partition.Of(f.Record.Flow, len(parts))]
+		out[i] = summary(f, d, r.states[f.Record.Flow], r.now)
+		if cycle, ok := r.latest[f.Record.Flow]; ok {
+			sum := cycleSummary(cycle, r.now)
 			out[i].CycleStatus = &sum
 		}
 	}
@@ -79,11 +69,11 @@ func (c *Control) GetFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus, e
 	if err != nil {
 		return api.FlowStatus{}, err
 	}
-	s, err := c.cfg.Ledger.Flow(ctx, id)
+	s, err := c.of(id).Ledger.Flow(ctx, id)
 	if err != nil && !errors.Is(err, ledger.ErrGone) {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
-	now, err := c.cfg.Ledger.Now(ctx)
+	now, err := c.of(id).Ledger.Now(ctx)
 	if err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
@@ -101,7 +91,7 @@ func (c *Control) GetFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus, e
 	out.Components, out.EntryNodes, out.Sinks = nested(shape.Components), texts(shape.Entries), texts(shape.Sinks)
 	out.Levels = levels(p)
 	if s.LastCycle > 0 {
-		latest, err := c.cfg.Ledger.Cycle(ctx, id, s.LastCycle)
+		latest, err := c.of(id).Ledger.Cycle(ctx, id, s.LastCycle)
 		if err == nil {
 			sum := cycleSummary(latest, now)
 			out.CycleStatus = &sum
@@ -154,7 +144,7 @@ func (c *Control) PauseFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus,
 	if _, err := c.cfg.Catalog.Pause(ctx, id); err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
-	changed, err := c.installed(ctx, id, func() (bool, error) { return c.cfg.Ledger.PauseFlow(ctx, id) })
+	changed, err := c.installed(ctx, id, func() (bool, error) { return c.of(id).Ledger.PauseFlow(ctx, id) })
 	if err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
@@ -173,7 +163,7 @@ func (c *Control) ResumeFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus
 	if _, err := c.cfg.Catalog.Resume(ctx, id); err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
-	changed, err := c.installed(ctx, id, func() (bool, error) { return c.cfg.Ledger.ResumeFlow(ctx, id) })
+	changed, err := c.installed(ctx, id, func() (bool, error) { return c.of(id).Ledger.ResumeFlow(ctx, id) })
 	if err != nil {
 		return api.FlowStatus{}, translate(err, flowName(id))
 	}
@@ -191,7 +181,7 @@ func (c *Control) installed(ctx context.Context, id ids.FlowID, do func() (bool,
 	if !errors.Is(err, ledger.ErrGone) {
 		return changed, err
 	}
-	if err := c.cfg.Mirror.One(ctx, id); err != nil {
+	if err := c.of(id).Mirror.One(ctx, id); err != nil {
 		return false, err
 	}
 	return do()
@@ -204,7 +194,7 @@ func (c *Control) DeleteFlow(ctx context.Context, id ids.FlowID) error {
 	if err != nil {
 		return translate(err, flowName(id))
 	}
-	shut, err := c.cfg.Ledger.DeleteFlow(ctx, id)
+	shut, err := c.of(id).Ledger.DeleteFlow(ctx, id)
 	if err != nil && !errors.Is(err, ledger.ErrGone) {
 		return translate(err, flowName(id))
 	}

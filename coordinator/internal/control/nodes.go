@@ -33,15 +33,15 @@ func (c *Control) records(ctx context.Context, id ids.FlowID, n int64) (records,
 		return r, err
 	}
 	var err error
-	if r.cycle, err = c.cfg.Ledger.Cycle(ctx, id, n); err != nil {
+	if r.cycle, err = c.of(id).Ledger.Cycle(ctx, id, n); err != nil {
 		return r, translate(err, cycleName(id, n))
 	}
-	r.plan, err = c.cfg.Plans.Of(ctx, r.cycle)
+	r.plan, err = c.of(id).Plans.Of(ctx, r.cycle)
 	if err != nil && !errors.Is(err, ledger.ErrGone) {
 		return r, translate(err, cycleName(id, n))
 	}
 	if r.cycle.Archived || r.cycle.Archiving {
-		a, err := c.cfg.Ledger.ReadArchive(ctx, id, n)
+		a, err := c.of(id).Ledger.ReadArchive(ctx, id, n)
 		if err != nil {
 			return r, translate(err, cycleName(id, n))
 		}
@@ -51,7 +51,7 @@ func (c *Control) records(ctx context.Context, id ids.FlowID, n int64) (records,
 	if r.plan == nil {
 		return r, fmt.Errorf("plan of cycle %d of flow %s is missing", n, id)
 	}
-	r.states, err = c.cfg.Ledger.Nodes(ctx, id, n, order(r.plan))
+	r.states, err = c.of(id).Ledger.Nodes(ctx, id, n, order(r.plan))
 	return r, translate(err, cycleName(id, n))
 }
 
@@ -69,7 +69,7 @@ func (c *Control) GetCycle(ctx context.Context, id ids.FlowID, n int64) (api.Cyc
 	if err != nil {
 		return api.Cycle{}, err
 	}
-	now, err := c.cfg.Ledger.Now(ctx)
+	now, err := c.of(id).Ledger.Now(ctx)
 	if err != nil {
 		return api.Cycle{}, translate(err, cycleName(id, n))
 	}
@@ -129,7 +129,7 @@ func (c *Control) values(ctx context.Context, r records, s ledger.NodeState) (ma
 	if len(names) == 0 {
 		return nil, nil
 	}
-	found, err := c.cfg.Ledger.Outputs(ctx, r.cycle.Flow, r.cycle.Cycle, names)
+	found, err := c.of(r.cycle.Flow).Ledger.Outputs(ctx, r.cycle.Flow, r.cycle.Cycle, names)
 	if err != nil {
 		return nil, err
 	}
@@ -165,11 +165,11 @@ func (c *Control) reasons(ctx context.Context, r records) (func(ledger.NodeState
 	if r.cycle.Ended() {
 		return func(ledger.NodeState, *plan.Node) *api.Blocker { return nil }, nil
 	}
-	workers, err := c.cfg.Ledger.Workers(ctx)
+	workers, err := c.workers(ctx)
 	if err != nil {
 		return nil, translate(err, "workers")
 	}
-	_, err = c.cfg.Election.Leader(ctx)
+	_, err = c.of(r.cycle.Flow).Election.Leader(ctx)
 	leaderless := errors.Is(err, election.ErrNoLeader)
 	status := make(map[ids.NodeID]task.Status, len(r.states))
 	for _, s := range r.states {

@@ -56,12 +56,12 @@ func (c *Control) Register(ctx context.Context, body []byte, o httpapi.RegisterO
 		}
 		f.Paused = c.cfg.Catalog.Paused(doc.ID)
 	}
-	err = again(ctx, func() error { return c.cfg.Mirror.Install(ctx, f) }, ledger.ErrDeleting, ledger.ErrNoPlan)
+	err = again(ctx, func() error { return c.of(doc.ID).Mirror.Install(ctx, f) }, ledger.ErrDeleting, ledger.ErrNoPlan)
 	if err != nil && !errors.Is(err, ledger.ErrStale) { // a newer revision has won meanwhile
 		return api.Registered{}, translate(err, flowName(doc.ID))
 	}
 	if c.cfg.Registry.Get(doc.ID) == nil { // deleted meanwhile, perhaps before it was installed
-		if err := c.cfg.Mirror.One(ctx, doc.ID); err != nil && !errors.Is(err, mirror.ErrUnconfirmed) {
+		if err := c.of(doc.ID).Mirror.One(ctx, doc.ID); err != nil && !errors.Is(err, mirror.ErrUnconfirmed) {
 			return api.Registered{}, translate(err, flowName(doc.ID))
 		}
 	}
@@ -81,7 +81,7 @@ func (c *Control) Register(ctx context.Context, body []byte, o httpapi.RegisterO
 // store writes the document into the catalog. A changed schedule begins a new
 // grid now; an unchanged one keeps its own.
 func (c *Control) store(ctx context.Context, doc *flow.Flow, allowUnknown bool) (catalog.Record, bool, error) {
-	now, err := c.cfg.Ledger.Now(ctx)
+	now, err := c.of(doc.ID).Ledger.Now(ctx)
 	if err != nil {
 		return catalog.Record{}, false, err
 	}
@@ -106,7 +106,7 @@ func (c *Control) store(ctx context.Context, doc *flow.Flow, allowUnknown bool) 
 
 // knownTypes returns the test for types that some worker can run.
 func (c *Control) knownTypes(ctx context.Context) (func(nodeType, pool string) bool, error) {
-	workers, err := c.cfg.Ledger.Workers(ctx)
+	workers, err := c.workers(ctx)
 	if err != nil {
 		return nil, translate(err, "workers")
 	}

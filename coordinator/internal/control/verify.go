@@ -3,18 +3,16 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/audit"
-	"github.com/tradingflow/weather-station/coordinator/client"
-	"github.com/tradingflow/weather-station/coordinator/internal/election"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/partition"
 	"github.com/tradingflow/weather-station/shared/plan"
 )
 
@@ -76,21 +74,37 @@ func gridOf(s *schedule.Schedule, anchor time.Time) audit.Grid {
 	return audit.Grid{Anchor: anchor}
 }
 
-// Verify checks a part of the journal. A flow that is gone may be asked for: its
-// records are still there.
+// Verify checks a part of the journal, of every partition that it concerns. A flow that
+// is gone may be asked for: its records are still there.
 func (c *Control) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error) {
-	p, err := audit.Run(ctx, auditSource{c.cfg.Ledger, c.cfg.Registry}, c.cfg.Ledger, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
-	if errors.Is(err, audit.ErrTrimmed) {
-		return api.Proof{}, &httpapi.Unavailable{What: "the journal, which is trimmed faster than it can be read,", Cause: err}
+	var all *api.Proof
+	for p := range c.cfg.Parts {
+		if r.Flow != "" && p != partition.Of(r.Flow, len(c.cfg.Parts)) {
+			continue
+		}
+		l := c.cfg.Parts[p].Ledger
+		found, err := audit.Run(ctx, auditSource{l, c.cfg.Registry}, l, audit.Range{From: r.From, To: r.To, Flow: r.Flow})
+		if errors.Is(err, audit.ErrTrimmed) {
+			return api.Proof{}, &httpapi.Unavailable{What: "the journal, which is trimmed faster than it can be read,", Cause: err}
+		}
+		if err != nil {
+			return api.Proof{}, translate(err, "the journal")
+		}
+		if !found.Clean {
+			v := found.Violations[0]
+			c.cfg.Log.Error("the journal breaks the guarantees", "partition", p, "violations", found.Broken, "rule", v.Rule, "record", v.Record, "key", v.Key, "flow", v.Flow, "message", v.Message)
+		}
+		one := proof(found)
+		for i := range one.Violations {
+			one.Violations[i].Partition = c.numbered(p)
+		}
+		if all == nil {
+			all = &one
+		} else {
+			all.Add(one)
+		}
 	}
-	if err != nil {
-		return api.Proof{}, translate(err, "the journal")
-	}
-	if !p.Clean {
-		v := p.Violations[0]
-		c.cfg.Log.Error("the journal breaks the guarantees", "violations", p.Broken, "rule", v.Rule, "record", v.Record, "key", v.Key, "flow", v.Flow, "message", v.Message)
-	}
-	return proof(p), nil
+	return *all, nil
 }
 
 func proof(p audit.Proof) api.Proof {
@@ -106,56 +120,4 @@ func proof(p audit.Proof) api.Proof {
 			NodeID: string(v.Node), Message: v.Message}
 	}
 	return out
-}
-
-// TransferLeader hands the leadership over. A coordinator that does not lead
-// passes the call on, once, to the one that does.
-func (c *Control) TransferLeader(ctx context.Context, here bool) (api.Transfer, error) {
-	leader, err := c.cfg.Election.Leader(ctx)
-	if errors.Is(err, election.ErrNoLeader) {
-		return api.Transfer{}, &httpapi.Conflict{Code: "no_leader", Detail: "no coordinator leads at the moment; try again"}
-	}
-	if err != nil {
-		return api.Transfer{}, err
-	}
-	err = c.cfg.Transfer(ctx)
-	switch {
-	case err == nil:
-		c.cfg.Log.Info("leadership was handed over", "epoch", leader.Epoch)
-		return api.Transfer{From: c.cfg.ID, Epoch: int64(leader.Epoch)}, nil
-	case errors.Is(err, election.ErrNoSuccessor):
-		return api.Transfer{}, &httpapi.Conflict{Code: "no_successor", Detail: "no other coordinator stands by; start one first"}
-	case !errors.Is(err, election.ErrNotLeading):
-		return api.Transfer{}, err
-	}
-	address := info(leader.Candidate).HTTP
-	elsewhere := &httpapi.Conflict{Code: "not_leader", Detail: fmt.Sprintf("this coordinator does not lead; %s at %s does", leader.ID, address)}
-	switch {
-	case leader.ID == c.cfg.ID:
-		return api.Transfer{}, &httpapi.Conflict{Code: "not_leader", Detail: "the leadership is changing; try again"}
-	case here || address == "":
-		return api.Transfer{}, elsewhere
-	}
-	return c.passOn(ctx, address, elsewhere)
-}
-
-// passOn asks the leader. Whether a call that got no answer took effect is not
-// known, so it is not made again.
-func (c *Control) passOn(ctx context.Context, address string, elsewhere *httpapi.Conflict) (api.Transfer, error) {
-	there, err := client.New(address, client.Options{UserAgent: "weather-station-coordinator"})
-	if err != nil {
-		return api.Transfer{}, elsewhere
-	}
-	defer there.Close()
-	out, err := there.TransferLeader(ctx, true)
-	var problem *client.Problem
-	var unreachable *client.Unreachable
-	switch {
-	case errors.As(err, &problem) && problem.Code != "":
-		return out, &httpapi.Conflict{Code: problem.Code, Detail: problem.Detail}
-	case errors.As(err, &problem), errors.As(err, &unreachable):
-		c.cfg.Log.Warn("the leader can't be asked to hand over", "address", address, "error", err)
-		return out, elsewhere
-	}
-	return out, err
 }

@@ -101,7 +101,7 @@ func TestVerifyAnswersWhatTheAuditFound(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	log := hclog.NewNullLogger()
-	c := New(Config{Ledger: l, Registry: registry.New(nil, log), Log: log})
+	c := New(Config{Parts: []Part{{Ledger: l}}, Registry: registry.New(nil, log), Log: log})
 	for _, epoch := range []ids.Epoch{4, 7} {
 		if _, err := l.Takeover(t.Context(), epoch); err != nil {
 			t.Fatal(err)
@@ -157,12 +157,12 @@ func leads(t *testing.T, id, address string) seats {
 func TestTransferLeader(t *testing.T) {
 	there := httpapitest.New()
 	var passedOn []bool
-	there.OnTransfer = func(_ context.Context, here bool) (api.Transfer, error) {
+	there.OnTransfer = func(_ context.Context, _ int, here bool) (api.Transfer, error) {
 		passedOn = append(passedOn, here)
 		return api.Transfer{From: "b", Epoch: 42}, nil
 	}
 	refuses := httpapitest.New()
-	refuses.OnTransfer = func(context.Context, bool) (api.Transfer, error) {
+	refuses.OnTransfer = func(context.Context, int, bool) (api.Transfer, error) {
 		return api.Transfer{}, &httpapi.Conflict{Code: "no_successor", Detail: "nobody"}
 	}
 	serve := func(h http.Handler) string {
@@ -200,9 +200,9 @@ func TestTransferLeader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
-			c := New(Config{ID: "a", Election: tc.seats, Log: hclog.NewNullLogger(), Transfer: func(context.Context) error { asked++; return tc.transfer }})
+			c := New(Config{ID: "a", Parts: []Part{{Election: tc.seats, Transfer: func(context.Context, string) error { asked++; return tc.transfer }}}, Log: hclog.NewNullLogger()})
 			passedOn = nil
-			got, err := c.TransferLeader(t.Context(), tc.here)
+			got, err := c.TransferLeader(t.Context(), 0, tc.here)
 			var conflict *httpapi.Conflict
 			switch {
 			case tc.is != nil:

@@ -16,11 +16,11 @@ import (
 type journalInput struct {
 	Flow  string `query:"flow" maxLength:"128" pattern:"^[A-Za-z0-9_-]+$" patternDescription:"made of A-Z a-z 0-9 _ -" doc:"Only this flow"`
 	From  string `query:"from" maxLength:"64" doc:"Begin: an RFC 3339 instant, or how long ago, as -10m; the oldest record when left out" example:"-10m"`
-	After string `query:"after" maxLength:"48" doc:"Begin after this record; from is not looked at then" example:"1767225600000-0"`
+	After string `query:"after" maxLength:"3000" doc:"Begin after this record, or where an answer's next says; from is not looked at then" example:"1767225600000-0"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"Records at most"`
 }
 
-var recordID = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
+var recordID = regexp.MustCompile(`^([0-9]{1,20}-[0-9]{1,20})?(,([0-9]{1,20}-[0-9]{1,20})?)*$`)
 
 func (s *server) journal() {
 	op := huma.Operation{OperationID: "read-journal", Method: http.MethodGet, Path: base + "/journal",

@@ -57,10 +57,11 @@ type Cluster interface {
 	Verify(ctx context.Context, r VerifyRange) (api.Proof, error)
 	// Journal returns records of the journal, oldest first.
 	Journal(ctx context.Context, r JournalRange) (api.Journal, error)
-	// TransferLeader ends the present leadership and returns it, once it has
-	// ended. Without a standby, without a leader, or if here is set and this
-	// coordinator does not lead, it gives *Conflict and changes nothing.
-	TransferLeader(ctx context.Context, here bool) (api.Transfer, error)
+	// TransferLeader ends the present leadership of a partition and returns it, once
+	// it has ended. Without a standby, without a leader, or if here is set and this
+	// coordinator does not lead, it gives *Conflict and changes nothing; *NotFound
+	// when there is no such partition.
+	TransferLeader(ctx context.Context, partition int, here bool) (api.Transfer, error)
 }
 
 // Onces is what the API needs to answer workers that are about to start an
@@ -89,7 +90,7 @@ type VerifyRange struct {
 // JournalRange bounds Journal.
 type JournalRange struct {
 	Flow  ids.FlowID // "" = every flow
-	After string     // id of a record; "" = from the oldest
+	After string     // id of a record, or of one in each partition with commas between; "" = from the oldest
 	Limit int
 }
 

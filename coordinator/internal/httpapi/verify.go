@@ -18,7 +18,8 @@ type verifyInput struct {
 }
 
 type transferInput struct {
-	Here bool `query:"here" doc:"Only if the coordinator that is asked leads itself; else the call is passed on to the leader"`
+	Partition int  `query:"partition" minimum:"0" maximum:"63" doc:"Which partition's leadership; 0 is the only one unless there are several"`
+	Here      bool `query:"here" doc:"Only if the coordinator that is asked leads itself; else the call is passed on to the leader"`
 }
 
 func (s *server) verify() {
@@ -30,9 +31,9 @@ func (s *server) verify() {
 		Summary: "Hand the leadership over to a standby", Tags: []string{tagCluster}, DefaultStatus: http.StatusAccepted}
 	transfer.Description = "Answers when the leadership has ended; a standby is elected right after."
 	register(s, transfer, func(ctx context.Context, in *transferInput) (*body[api.Transfer], error) {
-		t, err := s.service.TransferLeader(ctx, in.Here)
+		t, err := s.service.TransferLeader(ctx, in.Partition, in.Here)
 		return &body[api.Transfer]{t}, err
-	}, http.StatusConflict)
+	}, http.StatusConflict, http.StatusNotFound)
 }
 
 func (s *server) verifyJournal(ctx context.Context, in *verifyInput) (*body[api.Proof], error) {

@@ -60,7 +60,7 @@ func within(at time.Time, want func(began, now time.Time) (time.Time, time.Time)
 func TestTransferHere(t *testing.T) {
 	for query, want := range map[string]bool{"": false, "?here=true": true, "?here=false": false} {
 		s := httpapitest.New()
-		s.OnTransfer = func(_ context.Context, here bool) (api.Transfer, error) {
+		s.OnTransfer = func(_ context.Context, _ int, here bool) (api.Transfer, error) {
 			if here != want {
 				t.Errorf("%q: here is %v", query, here)
 			}

@@ -91,7 +91,7 @@ type Registry interface {
 type Config struct {
 	Ledger   *ledger.Ledger
 	Queue    Queue
-	Registry *registry.Registry
+	Registry Registry
 	Loaded   <-chan struct{} // closed when the registry has every flow; nil: it has
 	Plans    *plans.Cache
 	Alerts   *alert.Alerter

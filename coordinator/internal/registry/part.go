@@ -15,9 +15,6 @@ type Part struct {
 // Part returns the flows that are mine.
 func (r *Registry) Part(mine func(f ids.FlowID) bool) *Part { return &Part{r, mine} }
 
-// Loaded is Registry.Loaded.
-func (p *Part) Loaded() <-chan struct{} { return p.r.Loaded() }
-
 // Get is Registry.Get.
 func (p *Part) Get(id ids.FlowID) *Flow {
 	if !p.mine(id) {
@@ -51,11 +48,6 @@ func (p *Part) Names() []ids.FlowID {
 		}
 	}
 	return out
-}
-
-// Each is Registry.Each.
-func (p *Part) Each(do func(f *Flow) bool) {
-	p.r.Each(func(f *Flow) bool { return !p.mine(f.Record.Flow) || do(f) })
 }
 
 // List is Registry.List.

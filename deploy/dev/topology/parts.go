@@ -37,7 +37,7 @@ func (t *Topology) runCoordinator(ctx context.Context, id string, l *life) (err 
 	end := sync.OnceValue(etcd.Close)
 	l.link(func() { _ = end() }) // its error is the end itself
 	defer func() { err = errors.Join(err, end()) }()
-	led, endLedger, err := t.ledgers(ctx, id, l, 48, 1)
+	led, endLedger, err := t.ledgers(ctx, id, l, 48, t.cfg.Partitions)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/partition"
 	"github.com/tradingflow/weather-station/shared/process"
 	"github.com/tradingflow/weather-station/shared/taskqueue/inproc"
 	"github.com/tradingflow/weather-station/worker"
@@ -28,6 +30,7 @@ const prefix = "station"
 type Config struct {
 	Coordinators int    // 2
 	Workers      int    // 2
+	Partitions   int    // 1
 	Concurrency  int    // nodes a worker runs at once; 16
 	HTTPAddr     string // of the first coordinator's API; the others, and it when empty, take free ports
 	DataDir      string // folder that dataset nodes read and write; it must exist
@@ -68,6 +71,12 @@ func (c *Config) complete() error {
 		faults = append(faults, fmt.Errorf("data folder: %w", err))
 	} else if !info.IsDir() {
 		faults = append(faults, fmt.Errorf("data folder %s is a file", c.DataDir))
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	if err := partition.Check(prefix, c.Partitions); err != nil {
+		faults = append(faults, err)
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = 16
@@ -228,7 +237,7 @@ func (t *Topology) Await(ctx context.Context, c *client.Client) error {
 	defer tick.Stop()
 	for {
 		cluster, err := c.Cluster(ctx)
-		if err == nil && cluster.Leader != nil && len(cluster.Members) == t.running(t.cfg.Workers, len(t.members)) {
+		if err == nil && cluster.Leader != nil && t.led(cluster) && len(cluster.Members) == t.running(t.cfg.Workers, len(t.members)) {
 			workers, err := c.Workers(ctx)
 			if err == nil && len(workers) == t.running(0, t.cfg.Workers) {
 				return nil
@@ -240,6 +249,16 @@ func (t *Topology) Await(ctx context.Context, c *client.Client) error {
 			return fmt.Errorf("the cluster is not ready: %w", errors.Join(ctx.Err(), err))
 		}
 	}
+}
+
+// led reports whether every partition has a leader.
+func (t *Topology) led(c api.Cluster) bool {
+	for _, p := range c.Partitions {
+		if p.Leader == nil {
+			return false
+		}
+	}
+	return t.cfg.Partitions == 1 || len(c.Partitions) == t.cfg.Partitions
 }
 
 // Stop ends one part, "coordinator-1" or "worker-2", in the orderly way, and

@@ -106,9 +106,9 @@ func (s *Service) Verify(ctx context.Context, r httpapi.VerifyRange) (api.Proof,
 }
 
 // TransferLeader notes the call and answers by OnTransfer.
-func (s *Service) TransferLeader(ctx context.Context, here bool) (api.Transfer, error) {
+func (s *Service) TransferLeader(ctx context.Context, partition int, here bool) (api.Transfer, error) {
 	s.note("TransferLeader")
-	return s.OnTransfer(ctx, here)
+	return s.OnTransfer(ctx, partition, here)
 }
 
 // Workers notes the call and answers by OnWorkers.

@@ -36,7 +36,7 @@ type Service struct {
 	OnWorkers     func(ctx context.Context) ([]api.Worker, error)
 	OnJournal     func(ctx context.Context, r httpapi.JournalRange) (api.Journal, error)
 	OnVerify      func(ctx context.Context, r httpapi.VerifyRange) (api.Proof, error)
-	OnTransfer    func(ctx context.Context, here bool) (api.Transfer, error)
+	OnTransfer    func(ctx context.Context, partition int, here bool) (api.Transfer, error)
 	OnTakeOnceKey func(ctx context.Context, q httpapi.OnceRequest) (bool, error)
 
 	mu    sync.Mutex
@@ -135,7 +135,9 @@ func New() *Service {
 				Cycles: 2, Open: 1, Violations: []api.Violation{}, TookMS: 3}, nil
 		},
 		OnTakeOnceKey: func(context.Context, httpapi.OnceRequest) (bool, error) { return true, nil },
-		OnTransfer:    func(context.Context, bool) (api.Transfer, error) { return api.Transfer{From: "c-1", Epoch: 42}, nil },
+		OnTransfer: func(context.Context, int, bool) (api.Transfer, error) {
+			return api.Transfer{From: "c-1", Epoch: 42}, nil
+		},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 // station-dev. It logs less than the other binaries: its output is the cycles.
 type settings struct {
 	Config       string `help:"Read settings from this YAML or JSON file." placeholder:"FILE"`
+	Partitions   int    `help:"Partitions that the flows are spread over, each with a leader of its own." default:"1"`
 	Coordinators int    `help:"Coordinators in this process; one of them leads." default:"2"`
 	Workers      int    `help:"Workers in this process." default:"2"`
 	Flows        string `help:"Folder whose *.yaml, *.yml and *.json files are registered as flows; the samples when empty." type:"path" placeholder:"DIR"`
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := process.Signals(ctx, log)
 	defer stop()
-	cfg := topology.Config{Coordinators: s.Coordinators, Workers: s.Workers, Concurrency: s.Concurrency, HTTPAddr: s.HTTPAddr,
+	cfg := topology.Config{Coordinators: s.Coordinators, Partitions: s.Partitions, Workers: s.Workers, Concurrency: s.Concurrency, HTTPAddr: s.HTTPAddr,
 		AllowExec: s.AllowExec, AllowPrivateHTTP: s.AllowPrivateHTTP, Log: log}
 	if s.Faults != "" {
 		if cfg.Faults, err = topology.ListenFaults(ctx, s.Faults); err != nil {
