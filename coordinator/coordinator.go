@@ -151,34 +151,20 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		return err
 	}
 	flows := registry.New(cat, log.Named("registry"))
-<<<<<<< HEAD
-	cache := plans.New(l, flows)
-	health := dependencies(l, queue, flows)
-	m := newMetrics(l)
-	now := clock.New(clock.Config{Ledger: l, Log: log.Named("clock")})
-	endings := &control.Endings{}
-	ctl := control.New(control.Config{
-		Ledger: l, Catalog: cat, Registry: flows, Plans: cache, Mirror: mirror.New(l, flows, log), Once: keys, Election: elector, Transfer: elector.Transfer, Depths: queue, Endings: endings,
-		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
-	})
-	reign := leader.Config{
-		Ledger: l, Queue: queue, Registry: flows, Loaded: flows.Loaded(), Plans: cache, Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
-		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), Metrics: m.leader(endings.Ended, cfg.Ended), WorkerGone: leader.WorkerGone, Clock: now,
-=======
 	m := newMeters()
 	parts, err := partitions(cfg, etcd, ledgers, flows, m, info, log)
 	if err != nil {
 		return err
 	}
 	health := dependencies(ledgers, queue, flows)
+	endings := &control.Endings{}
 	ctl := control.New(control.Config{
-		Parts: reached(parts, log), Catalog: cat, Registry: flows, Once: keys, Depths: queue,
+		Parts: reached(parts, log), Catalog: cat, Registry: flows, Once: keys, Depths: queue, Endings: endings,
 		Prefix: cfg.Prefix, ID: cfg.ID, CheckExpr: expr.CheckWhen, Ready: health.Ready, Log: log.Named("control"),
 	})
 	reign := leader.Config{
 		Queue: queue, Loaded: flows.Loaded(), Alerts: alerts, Once: keys, OnceKeep: cfg.OnceKeep, Prefix: cfg.Prefix, Lease: cfg.Lease, Within: cfg.Within, MaxLost: cfg.MaxLost,
 		Detailed: cfg.Detailed, Kept: cfg.Kept, Log: log.Named("leader"), WorkerGone: leader.WorkerGone,
->>>>>>> 9edf74c (Partitions: elections, ledgers, leaders and journals of their own in one coordinator)
 	}
 	handler, err := httpapi.New(httpapi.Config{Service: ctl, Health: health, Log: log.Named("api"), Version: process.Version(),
 		Metrics: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})})
@@ -201,7 +187,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		}}, {Name: "api", Run: func(ctx context.Context) error {
 			return httpapi.Serve(ctx, cfg.HTTP, handler, log, 0)
 		}}, {Name: "announce", Run: announcer(everywhere{ledgers}, cfg, log).run}},
-		elections(parts, reign, cfg, log),
+		elections(parts, reign, cfg, endings, log),
 	).Run(ctx)
 }
 

@@ -126,7 +126,7 @@ func clocks(parts []*part) []process.Service {
 }
 
 // elections are the services that stand in every partition, and lead.
-func elections(parts []*part, reign leader.Config, cfg Config, log hclog.Logger) []process.Service {
+func elections(parts []*part, reign leader.Config, cfg Config, endings *control.Endings, log hclog.Logger) []process.Service {
 	reign.Partitions = len(parts)
 	var out []process.Service
 	balanced := balance.Config{Instance: parts[0].elector.Instance(), Log: log.Named("balance")}
@@ -135,7 +135,7 @@ func elections(parts []*part, reign leader.Config, cfg Config, log hclog.Logger)
 		if len(parts) > 1 {
 			own.Log = reign.Log.With("partition", p)
 		}
-		own.Metrics = x.metrics.leader(cfg.Ended)
+		own.Metrics = x.metrics.leader(endings.Ended, cfg.Ended)
 		lead := x.lead(own, cfg.Elected)
 		out = append(out, process.Service{Name: "election" + x.name, Run: func(ctx context.Context) error { return x.elector.Run(ctx, lead) }})
 		balanced.Partitions = append(balanced.Partitions, x.elector)

@@ -129,13 +129,8 @@ func (s *site) coordinator(id string, etcd *clientv3.Client) *control.Control {
 			s.Fatal("flows are not loaded")
 		}
 	}
-<<<<<<< HEAD
-	return control.New(control.Config{Ledger: s.ledger, Catalog: cat, Registry: reg, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log),
-		Election: alone{}, Depths: depths{s.broker.Admin()}, Endings: &s.ends, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
-=======
 	return control.New(control.Config{Catalog: cat, Registry: reg,
-		Parts: []control.Part{{Ledger: s.ledger, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log), Election: alone{}}}, Depths: depths{s.broker.Admin()}, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
->>>>>>> 9edf74c (Partitions: elections, ledgers, leaders and journals of their own in one coordinator)
+		Parts: []control.Part{{Ledger: s.ledger, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log), Election: alone{}}}, Depths: depths{s.broker.Admin()}, Endings: &s.ends, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
 		Ready: func(context.Context) []api.Dependency { return nil }, Log: log})
 }
 
