@@ -80,5 +80,5 @@ type Slot interface {
 // Depth is what a broker tells of one queue.
 type Depth struct {
 	Ready     int // messages waiting
-	Consumers int // slots consuming
+	Consumers int // consuming; slots of one process may share a consumer
 }

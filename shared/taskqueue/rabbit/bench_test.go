@@ -1,9 +1,15 @@
 package rabbit_test
 
 import (
+	"context"
 	"crypto/rand"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -105,4 +111,86 @@ func BenchmarkHop(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSlots is a backlog: what is published is received and acked at once by
+// many slots. Beside the rate it tells the CPU time a message costs this process and,
+// when the servers are those of scripts/servers, the broker.
+func BenchmarkSlots(b *testing.B) {
+	for _, kind := range []string{rabbit.Quorum, rabbit.Classic, rabbit.Transient} {
+		for _, slots := range []int{1, 4, 50} {
+			b.Run(kind+"/slots="+strconv.Itoa(slots), func(b *testing.B) {
+				p, c, queue := benchmark(b, kind)
+				left := make(chan struct{}, 2000) // what is published and not acked
+				ctx, cancel := context.WithCancel(b.Context())
+				defer cancel()
+				var working sync.WaitGroup
+				for range slots {
+					s, err := c.Slot(queue)
+					if err != nil {
+						b.Fatal(err)
+					}
+					working.Go(func() {
+						defer func() { _ = s.Close() }()
+						for {
+							d, err := s.Receive(ctx)
+							if err != nil {
+								return
+							}
+							if err := d.Ack(); err != nil {
+								b.Error(err)
+							}
+							<-left
+						}
+					})
+				}
+				body := make([]byte, 200)
+				ours, brokers := cpu(), brokerCPU()
+				for b.Loop() {
+					left <- struct{}{}
+					if _, err := p.Publish(ctx, queue, "1764108716000-0", body); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for range cap(left) { // until all are acked
+					left <- struct{}{}
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+				b.ReportMetric(float64((cpu()-ours).Microseconds())/float64(b.N), "cpu-µs/msg")
+				b.ReportMetric(float64((brokerCPU()-brokers).Microseconds())/float64(b.N), "broker-µs/msg")
+				cancel()
+				working.Wait()
+			})
+		}
+	}
+}
+
+// cpu is the CPU time of this process.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// brokerCPU is the CPU time of the broker that scripts/servers runs; 0 when it does not.
+func brokerCPU() time.Duration {
+	text, err := os.ReadFile(filepath.Join(os.Getenv("STATION_TEST_SERVERS_DIR"), "rabbitmq", "pid"))
+	if err != nil {
+		return 0
+	}
+	pid, _, _ := strings.Cut(string(text), " ")
+	stat, err := os.ReadFile("/proc/" + strings.TrimSpace(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64) // in ticks of 10 ms
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
 }

@@ -13,24 +13,22 @@ import (
 var ErrClosed = errors.New("consumer is closed")
 
 // Consumer hands out slots that receive messages. All slots share its
-// connection.
+// connection, and those of one queue a channel.
 type Consumer struct {
 	link *link
 	done chan struct{} // closed when Run returns
 
 	mu      sync.Mutex
 	ended   bool
-	made    int
-	slots   map[*slot]bool
+	feeds   map[string]*feed
 	conn    *connection     // nil while there is none
 	ctx     context.Context // of conn's generation
-	queues  *declarations   // in conn's generation
-	running sync.WaitGroup  // one for each slot of the generation, and the watch
+	running sync.WaitGroup  // everything that belongs to the generation
 }
 
 // NewConsumer returns a Consumer that connects when Run is called.
 func NewConsumer(cfg Config) *Consumer {
-	return &Consumer{link: newLink(cfg, "consumer"), done: make(chan struct{}), slots: map[*slot]bool{}}
+	return &Consumer{link: newLink(cfg, "consumer"), done: make(chan struct{}), feeds: map[string]*feed{}}
 }
 
 // Run keeps the connection until ctx ends, and returns nil then; it returns an
@@ -41,29 +39,24 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return c.link.run(ctx, func(ctx context.Context, conn *connection) func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.conn, c.ctx, c.queues = conn, ctx, newDeclarations()
-		c.running.Go(func() { c.watch(ctx) })
-		for s := range c.slots {
-			c.attach(s)
+		c.conn, c.ctx = conn, ctx
+		for _, f := range c.feeds {
+			c.attach(f)
 		}
 		return c.leave
 	})
 }
 
-// attach starts the part of s that belongs to this generation; the caller holds
+// attach starts the part of f that belongs to this generation; the caller holds
 // mu.
-func (c *Consumer) attach(s *slot) {
-	ctx, conn, queues := c.ctx, c.conn, c.queues
-	s.running.Add(1)
-	c.running.Go(func() {
-		defer s.running.Done()
-		s.attend(ctx, conn, queues)
-	})
+func (c *Consumer) attach(f *feed) {
+	ctx, conn := c.ctx, c.conn
+	c.running.Go(func() { f.attend(ctx, conn) })
 }
 
 func (c *Consumer) leave() {
 	c.mu.Lock()
-	c.conn, c.ctx, c.queues = nil, nil, nil
+	c.conn, c.ctx = nil, nil
 	c.mu.Unlock()
 	c.running.Wait()
 }
@@ -86,27 +79,22 @@ func (c *Consumer) Ready() <-chan struct{} { return c.link.Ready() }
 func (c *Consumer) State() (connected bool, blockedSince time.Time) { return c.link.State() }
 
 // Slot returns a new slot for queue, which is declared if it is missing. The
-// slot counts as a consumer from its first Receive on. Between two Receives the
-// broker may send it one message, which the next Receive returns: close a slot
-// that is not going to receive. The error is ErrClosed after Run returned.
+// broker sends messages for the slot from its first Receive on. Between two Receives
+// one may be waiting for the next Receive: close a slot that is not going to receive.
+// The error is ErrClosed after Run returned.
 func (c *Consumer) Slot(queue string) (taskqueue.Slot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return nil, ErrClosed
 	}
-	c.made++
-	s := newSlot(c, queue, c.made)
-	c.slots[s] = true
-	if c.conn != nil {
-		c.attach(s)
+	f := c.feeds[queue]
+	if f == nil {
+		f = newFeed(c, queue)
+		c.feeds[queue] = f
+		if c.conn != nil {
+			c.attach(f)
+		}
 	}
-	return s, nil
-}
-
-// drop forgets s, so that the next generation does not attach it.
-func (c *Consumer) drop(s *slot) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.slots, s)
+	return f.slot(), nil
 }

@@ -52,25 +52,53 @@
 //
 // # Consuming
 //
-// Each slot has a channel of its own with prefetch 1. The channel opens with the
-// generation, but its consumer starts in Receive only: a slot that is busy when
-// the connection comes back takes no message that would wait behind the work.
-// An ack on a channel of an older generation is refused locally with ErrStale.
+// All slots of one queue share a channel and, as a rule, one consumer on it, whose
+// prefetch is the number of slots. So a process never holds more messages than it has
+// slots to work on them, which is all that the broker must be told; it need not know of
+// each. Messages go to the slots that wait, in one goroutine (feed, session) that alone
+// talks to the broker: it takes all acks that wait by then, and acks those that are the
+// channel's first open ones with one frame. A lone ack goes out at once. There is no
+// look-ahead beyond the slots: with 50 of them it gains nothing, and with few a message
+// would wait behind a busy slot while another worker idles.
 //
-// Leaving consumption for an early ack needs no answer from the broker. The slot
-// sends cancel, then ack, on one channel; the broker handles them in that order,
-// and until the ack it may send nothing, since the prefetch is used up.
+// A consumer's prefetch can't be changed, and quorum queues know none for a whole channel.
+// So what counts is the sum: of the prefetch of each consumer, and of the open messages of
+// each that was cancelled. It never exceeds the number of slots that hold a message of this
+// generation or could. Slots count from their first Receive on; one whose delivery became
+// stale, or was acked early, is busy and counts again from its next Receive. Where the sum
+// falls short a consumer is added, for all missing slots together and at most every
+// 20 milliseconds. Where it would exceed, a consumer is cancelled and what arrived
+// for no slot is nacked, to be requeued. An early ack, and the hand-back of a slot that is
+// closed, follow the cancel, so that no other message comes in their place. A cancel waits
+// for the broker's answer, since the library drops what arrives after one that doesn't.
 //
-// The broker may close a slot's channel (an ack that took too long) or cancel
-// its consumer (the queue was deleted, or its leader moved). Either way the slot's
-// delivery becomes stale and the slot opens a new channel and declares the queue.
+// An ack with the mark "multiple" ends all open messages up to its tag. It is used when
+// those are all to be acked and none can be on its way here; the broker closes a channel
+// on which a message is acked twice. An ack on a channel that is lost is refused with
+// ErrStale. One that is taken and then lost with its channel is as one lost on the way:
+// the message is delivered again, and the ledger refuses the claim.
+//
+// The broker may close the channel (an ack that took too long) or cancel a
+// consumer (the queue was deleted, or its leader moved). Either way every delivery that is
+// open becomes stale, and another channel is opened and the queue declared.
 //
 // The broker can also forget a consumer without a word, or hand messages to one whose
 // channel drops them: RabbitMQ 3.10 does when a queue is deleted and declared again at
 // once, for the channel takes the new queue's messages for old ones. Such a message is
-// with the consumer and shows nowhere, and each slot so afflicted swallows one. So a slot
-// that has waited on one channel for 5 seconds opens another, and what the old one has
-// swallowed goes back to the queue. Slots do so in turns, a fifth of them at a time.
+// with the consumer and shows nowhere until its channel is closed. So a channel that is
+// older than 5 seconds is replaced when a slot waits: another one is opened, the consumers
+// of the old one are cancelled, what they hold is worked on, and the old channel is closed
+// when that is ended. What it has swallowed goes back to the queue then. While a slot
+// works for long on a message of the old channel, the swallowed ones are out of reach for
+// as long, at most until its early ack; the leader rings for them again sooner. One
+// process is out of consumption for a millisecond by that; the others are not.
+//
+// # Writing
+//
+// What the library writes goes to the socket in a goroutine of the connection (wire),
+// which takes all that has been written while it was in the call before. So under load
+// many messages or acks leave in one call and a lone one at once. Errors come late, as
+// they do from a socket's buffer: the connection breaks then, and with it the generation.
 //
 // # Types of queues
 //

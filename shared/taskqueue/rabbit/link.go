@@ -16,7 +16,6 @@ import (
 const (
 	heartbeat    = 3 * time.Second
 	dialTimeout  = 5 * time.Second
-	writeTimeout = 10 * time.Second
 	closeTimeout = time.Second
 	minPause     = 100 * time.Millisecond
 	maxPause     = time.Second     // no pause is longer
@@ -174,6 +173,7 @@ func (l *link) dial(ctx context.Context, broker string) (*connection, error) {
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(l.cfg.Name + " " + l.role)
 	var raw net.Conn
+	var out *wire
 	stop := func() bool { return true }
 	conn, err := amqp.DialConfig(broker, amqp.Config{
 		Heartbeat:  heartbeat,
@@ -190,11 +190,15 @@ func (l *link) dial(ctx context.Context, broker string) (*connection, error) {
 				_ = raw.Close()
 				return nil, err
 			}
-			return &stallGuard{Conn: raw}, nil
+			out = newWire(raw)
+			return out, nil
 		},
 	})
 	stop()
 	if err != nil {
+		if out != nil {
+			_ = out.Close()
+		}
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	return &connection{Connection: conn, raw: raw, log: l.log}, nil
@@ -226,17 +230,6 @@ func (c *connection) end() {
 	timer := time.AfterFunc(closeTimeout, func() { _ = c.raw.Close() })
 	defer timer.Stop()
 	_ = c.Close()
-}
-
-// stallGuard fails a write that the peer does not take for a long time. Without
-// it a broker that stops reading, but sends heartbeats, holds writers for ever.
-type stallGuard struct{ net.Conn }
-
-func (g *stallGuard) Write(p []byte) (int, error) {
-	if err := g.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
-	}
-	return g.Conn.Write(p)
 }
 
 func newPause() *backoff.ExponentialBackOff {

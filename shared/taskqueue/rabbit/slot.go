@@ -2,13 +2,9 @@ package rabbit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
-	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
@@ -16,186 +12,140 @@ import (
 // slotCloseTimeout is how long Close waits for the broker's answer.
 const slotCloseTimeout = 2 * time.Second
 
-// slot is a taskqueue.Slot. Its user's goroutine consumes, receives and acks;
-// attend, in another, opens its channel and replaces it when it is lost.
+// slot is a taskqueue.Slot. The last fields are guarded by the feed's lock.
 type slot struct {
-	consumer *Consumer
-	queue    string
-	number   int
-	log      hclog.Logger
+	feed  *feed
+	gone  chan struct{}  // closed by Close
+	given chan *delivery // a message for a slot in line
 
-	open    context.Context // until Close
-	close   context.CancelFunc
-	running sync.WaitGroup // attend
-
-	mu      sync.Mutex
-	current *attachment   // nil while there is no channel
-	changed chan struct{} // closed when current changes
-}
-
-func newSlot(c *Consumer, queue string, number int) *slot {
-	s := &slot{
-		consumer: c,
-		queue:    queue,
-		number:   number,
-		log:      c.link.log.With("queue", queue, "slot", number),
-		changed:  make(chan struct{}),
-	}
-	s.open, s.close = context.WithCancel(context.Background())
-	return s
-}
-
-// attend keeps a channel open for the slot until the generation's ctx ends or
-// the slot closes.
-func (s *slot) attend(ctx context.Context, conn *connection, queues *declarations) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.open, cancel)()
-	pause := newPause()
-	for ctx.Err() == nil {
-		began := time.Now()
-		renewed, err := s.serve(ctx, conn, queues)
-		if renewed && err == nil {
-			continue
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("slot lost its channel, opening another", "error", err)
-		}
-		if time.Since(began) > steady {
-			pause.Reset()
-		}
-		wait(ctx, pause.NextBackOff())
-	}
-}
-
-// serve opens one channel and returns when it is gone; renewed says that it was to be
-// replaced, and is closed in good order.
-func (s *slot) serve(ctx context.Context, conn *connection, queues *declarations) (renewed bool, err error) {
-	declare := func(deleted bool) error {
-		return conn.bounded(answerTimeout, func() error { return s.consumer.link.cfg.attendOn(ctx, conn.Connection, s.queue, deleted) })
-	}
-	if err := queues.ensure(ctx, s.queue, declare); err != nil {
-		return false, err
-	}
-	var channel *amqp.Channel
-	err = conn.bounded(answerTimeout, func() (err error) {
-		if channel, err = conn.Channel(); err != nil {
-			return fmt.Errorf("open a channel: %w", err)
-		}
-		if err := channel.Qos(1, 0, false); err != nil {
-			return fmt.Errorf("set prefetch: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return false, err
-	}
-	closed := channel.NotifyClose(make(chan *amqp.Error, 1))
-	cancelled := channel.NotifyCancel(make(chan string, 4))
-	a := &attachment{channel: channel, queue: s.queue, old: make(chan struct{}), tag: fmt.Sprintf("%s-%d", s.consumer.link.cfg.Name, s.number)}
-	s.set(a)
-	select {
-	case <-ctx.Done():
-	case reason := <-closed:
-		queues.forget(s.queue) // it may be the reason
-		if reason != nil {
-			err = fmt.Errorf("channel closed: %w", reason)
-		}
-	case <-cancelled:
-		queues.forget(s.queue)
-		err = errors.New("consumer cancelled by the broker")
-	case <-a.old:
-		renewed = true
-	}
-	a.stale.Store(true)
-	s.set(nil)
-	if gone := conn.bounded(slotCloseTimeout, channel.Close); renewed && gone != nil { // what is not acked goes back to the queue
-		err = fmt.Errorf("close a channel: %w", gone)
-	}
-	return renewed, err
-}
-
-func (s *slot) set(a *attachment) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = a
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-func (s *slot) attached() (*attachment, <-chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current, s.changed
+	closed  bool
+	counted bool      // a message is wanted for it, or it holds one
+	waits   bool      // in Receive
+	held    *delivery // not ended, and not stale
 }
 
 // Receive waits for the next message; see taskqueue.Slot. A message that arrives
-// as ctx ends is returned, or stays with the slot for the next Receive.
+// as ctx ends is returned, or stays for the next Receive.
 func (s *slot) Receive(ctx context.Context) (taskqueue.Delivery, error) {
 	for {
-		var deliveries <-chan amqp.Delivery
-		a, changed := s.attached()
-		if a != nil {
-			deliveries = a.consume() // nil when the channel just closed: changed comes
-			a.begin()
+		d, err := s.join()
+		if d == nil && err == nil {
+			d, err = s.wait(ctx)
 		}
-		for waiting := true; waiting; {
-			select {
-			case d, ok := <-deliveries:
-				if !ok {
-					deliveries = nil // lost: changed comes
-					continue
-				}
-				if !a.finish() || a.stale.Load() {
-					waiting = false
-					continue
-				}
-				return &delivery{from: a, message: d}, nil
-			case <-changed:
-				waiting = false
-			case <-ctx.Done():
-				if a != nil {
-					a.finish()
-				}
-				return nil, ctx.Err()
-			case <-s.open.Done():
-				return nil, ErrClosed
-			case <-s.consumer.done:
-				return nil, ErrClosed
-			}
+		if err != nil {
+			return nil, err
+		}
+		if !d.from.stream.lost.Load() {
+			return d, nil
 		}
 	}
 }
 
-// AckEarly leaves consumption and acks; see taskqueue.Slot. It only writes.
+// join takes a message that is there, or a place in line.
+func (s *slot) join() (*delivery, error) {
+	f := s.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.consumer.done:
+		return nil, ErrClosed
+	default:
+	}
+	if s.closed {
+		return nil, ErrClosed
+	}
+	f.count(s, true)
+	if s.held == nil {
+		if d := f.take(s); d != nil {
+			return d, nil
+		}
+		f.line = append(f.line, s)
+	}
+	s.waits = true
+	return nil, nil
+}
+
+func (s *slot) wait(ctx context.Context) (d *delivery, err error) {
+	f := s.feed
+	select {
+	case d = <-s.given:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-s.gone:
+		err = ErrClosed
+	case <-f.consumer.done:
+		err = ErrClosed
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.leaveLine()
+	if err != nil {
+		select {
+		case d = <-s.given:
+			err = nil
+		default:
+		}
+	}
+	return d, err
+}
+
+func (s *slot) leaveLine() {
+	s.waits = false
+	if i := slices.Index(s.feed.line, s); i >= 0 {
+		s.feed.line = slices.Delete(s.feed.line, i, i+1)
+	}
+}
+
+// AckEarly leaves consumption and acks; see taskqueue.Slot. It does not wait until that
+// is done.
 func (s *slot) AckEarly(_ context.Context, d taskqueue.Delivery) error {
 	mine, ok := d.(*delivery)
 	if !ok {
 		return fmt.Errorf("ack early: delivery of type %T is not from this slot", d)
 	}
-	if !mine.from.stale.Load() {
-		mine.from.pause()
-	}
-	return mine.Ack()
+	return mine.end(ackedEarly)
 }
 
-// Close gives the slot up and waits until the broker has its message back. The
-// error tells that the broker did not answer in time; it takes the message back
-// when the connection ends.
+// Close gives the slot up and waits until the broker has its message back, and has all
+// acks. The error tells that the broker did not answer in time; it takes the message
+// back when the connection ends.
 func (s *slot) Close() error {
-	s.consumer.drop(s)
-	s.close()
-	gone := make(chan struct{})
-	go func() { // ends with attend, which Run waits for
-		s.running.Wait()
-		close(gone)
-	}()
+	gone := s.leave()
+	if gone == nil {
+		return nil
+	}
 	timer := time.NewTimer(slotCloseTimeout)
 	defer timer.Stop()
 	select {
 	case <-gone:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("close slot of queue %s: no answer within %s", s.queue, slotCloseTimeout)
+		return fmt.Errorf("close slot of queue %s: no answer within %s", s.feed.queue, slotCloseTimeout)
 	}
+}
+
+// leave takes the slot out of the feed. It returns what to wait for.
+func (s *slot) leave() (gone chan struct{}) {
+	f := s.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	close(s.gone)
+	delete(f.slots, s)
+	s.leaveLine()
+	f.count(s, false)
+	if d := s.held; d != nil {
+		f.release(s)
+		d.void = true
+		f.backs = append(f.backs, d)
+	}
+	if f.serving {
+		gone = make(chan struct{})
+		f.leaving = append(f.leaving, gone)
+	}
+	f.poke()
+	return gone
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
@@ -279,6 +280,38 @@ func ackEarlyStale(e *env) {
 	e.close(second)
 	e.take(first, "b")
 	e.close(first)
+}
+
+// fullHouse: a process holds as many messages as it has slots, whatever becomes of each.
+func fullHouse(e *env) {
+	a, b, c := e.slot(), e.slot(), e.slot()
+	e.publish("1", "2", "3")
+	var held []taskqueue.Delivery
+	for _, s := range []taskqueue.Slot{a, b, c} {
+		held = append(held, e.expect(s, "1", "2", "3"))
+	}
+	e.publish("4", "5", "6")
+	e.until("three messages wait", func() bool { return e.ready() == 3 })
+	e.ok("early ack", a.AckEarly(e.ctx, held[0]))
+	e.publish("7")
+	e.until("four messages wait", func() bool { return e.ready() == 4 })
+	e.ok("ack", held[1].Ack())
+	next := e.expect(b, "4", "5", "6", "7")
+	e.until("three messages wait", func() bool { return e.ready() == 3 })
+	e.ok("ack", e.receive(a).Ack()) // its long work was done
+	e.close(c)                      // holds one
+	e.isStale("ack after the slot's close", held[2].Ack())
+	e.ok("ack", next.Ack())
+	counts := newTally(3)
+	ctx, cancel := context.WithCancel(e.ctx)
+	var working sync.WaitGroup
+	for _, s := range []taskqueue.Slot{a, b} {
+		working.Go(func() { e.work(ctx, s, counts) })
+	}
+	counts.await(e)
+	cancel()
+	working.Wait()
+	e.depth(e.queue, taskqueue.Depth{})
 }
 
 func receiveContext(e *env) {

@@ -65,6 +65,7 @@ func Run(t *testing.T, open Factory) {
 		{"a busy slot gets no second message", prefetch},
 		{"a busy slot takes nothing after a disconnect", busyThroughDisconnect},
 		{"a stale ack removes nothing", staleAck},
+		{"a process holds no more than it has slots", fullHouse},
 		{"early ack leaves consumption", ackEarly},
 		{"early ack of a stale delivery", ackEarlyStale},
 		{"receive ends with ctx", receiveContext},
@@ -222,6 +223,15 @@ func (e *env) depth(queue string, want taskqueue.Depth) {
 		got, err := e.Admin.Depth(e.ctx, queue)
 		return err == nil && got == want
 	})
+}
+
+// ready is how many messages wait in the queue; -1 when that can't be told.
+func (e *env) ready() int {
+	d, err := e.Admin.Depth(e.ctx, e.queue)
+	if err != nil {
+		return -1
+	}
+	return d.Ready
 }
 
 // waiting calls Receive in a goroutine and returns when the broker knows of
