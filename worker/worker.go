@@ -22,6 +22,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/process"
+	"github.com/tradingflow/weather-station/shared/task"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
@@ -140,7 +141,7 @@ func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, re
 	}
 	defer keys.Close()
 	reporter := &reporter{ledger: l, every: cfg.Lease / 5, ttl: cfg.Lease * 3 / 2, log: log, busy: keeper.Busy, record: ledger.Worker{
-		ID: id, Pool: cfg.Pool, Types: reg.Types(), Concurrency: cfg.Concurrency, Version: process.Version(), StartedAt: time.Now(),
+		ID: id, Pool: cfg.Pool, Types: reg.Types(), Concurrency: cfg.Concurrency, Pack: task.MaxPack, Version: process.Version(), StartedAt: time.Now(),
 		Host: hostname(), Health: address(cfg),
 	}}
 	health := process.NewHealth(nil)

@@ -19,6 +19,7 @@ type Worker struct {
 	Pool        string
 	Types       []string // node types it carries, sorted
 	Concurrency int
+	Pack        int // tasks of one message it reads at most; 0, as of older ones, is 1
 	Busy        int
 	Version     string
 	Host        string // name of its machine
@@ -32,7 +33,7 @@ type Worker struct {
 // without another beat, by the ledger's clock.
 func (l *Ledger) BeatWorker(ctx context.Context, w Worker, ttl time.Duration) error {
 	_, err := l.call(ctx, "beat_worker", 0, string(w.ID), ttl.Milliseconds(), 0,
-		"pool", w.Pool, "types", strings.Join(w.Types, ","), "concurrency", w.Concurrency, "busy", w.Busy, "version", w.Version,
+		"pool", w.Pool, "types", strings.Join(w.Types, ","), "concurrency", w.Concurrency, "pack", w.Pack, "busy", w.Busy, "version", w.Version,
 		"host", w.Host, "health", w.Health, "started_at", milli(w.StartedAt), "draining", flag(w.Draining))
 	return err
 }
@@ -94,6 +95,7 @@ func WorkerOf(id ids.WorkerID, m map[string]string) Worker {
 		w.Types = strings.Split(m["types"], ",")
 	}
 	w.Concurrency, _ = strconv.Atoi(m["concurrency"])
+	w.Pack, _ = strconv.Atoi(m["pack"])
 	w.Busy, _ = strconv.Atoi(m["busy"])
 	return w
 }

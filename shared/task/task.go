@@ -36,23 +36,21 @@ type Task struct {
 }
 
 type wire struct {
-	V       int    `json:"v"`
+	V       int    `json:"v,omitempty"`
 	Flow    string `json:"flow"`
 	Cycle   int64  `json:"cycle"`
 	UUID    string `json:"uuid"`
 	Node    string `json:"node"`
 	Attempt int    `json:"attempt"`
 	Type    string `json:"type"`
-	Pool    string `json:"pool"`
+	Pool    string `json:"pool,omitempty"`
 	Parts   int    `json:"partitions,omitempty"`
 }
 
 // Encode returns the task as JSON.
 func (t Task) Encode() []byte {
-	w := wire{Version, string(t.Flow), t.Cycle, t.UUID.String(), string(t.Node), t.N, t.Type, t.Pool, t.Partitions}
-	if w.Parts == 1 { // as before there were partitions
-		w.Parts = 0
-	}
+	w := t.wire()
+	w.V = Version
 	b, err := json.Marshal(w)
 	if err != nil { // strings and numbers only: cannot fail
 		panic(err)
@@ -60,45 +58,58 @@ func (t Task) Encode() []byte {
 	return b
 }
 
-// Decode reads a task. Every error wraps ErrMalformed.
-func Decode(b []byte) (Task, error) {
-	bad := func(format string, args ...any) (Task, error) {
-		return Task{}, fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
+func (t Task) wire() wire {
+	w := wire{Flow: string(t.Flow), Cycle: t.Cycle, UUID: t.UUID.String(), Node: string(t.Node), Attempt: t.N, Type: t.Type, Pool: t.Pool, Parts: t.Partitions}
+	if w.Parts == 1 { // as before there were partitions
+		w.Parts = 0
 	}
+	return w
+}
+
+// Decode reads one task. Every error wraps ErrMalformed.
+func Decode(b []byte) (Task, error) {
 	if len(b) > MaxBytes {
-		return bad("%d bytes, at most %d are allowed", len(b), MaxBytes)
+		return Task{}, malformed("%d bytes, at most %d are allowed", len(b), MaxBytes)
 	}
 	var w wire
 	if err := json.Unmarshal(b, &w); err != nil {
-		return bad("not JSON: %w", err)
+		return Task{}, malformed("not JSON: %w", err)
 	}
 	if w.V != Version {
-		return bad("version %d, this build reads version %d", w.V, Version)
+		return Task{}, malformed("version %d, this build reads version %d", w.V, Version)
 	}
+	return w.task()
+}
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
+}
+
+func (w wire) task() (Task, error) {
 	flow, err := ids.ParseFlowID(w.Flow)
 	if err != nil {
-		return bad("%w", err)
+		return Task{}, malformed("%w", err)
 	}
 	node, err := ids.ParseNodeID(w.Node)
 	if err != nil {
-		return bad("%w", err)
+		return Task{}, malformed("%w", err)
 	}
 	u, err := uuid.Parse(w.UUID)
 	if err != nil {
-		return bad("uuid: %w", err)
+		return Task{}, malformed("uuid: %w", err)
 	}
 	if err := ids.CheckPool(w.Pool); err != nil {
-		return bad("%w", err)
+		return Task{}, malformed("%w", err)
 	}
 	switch {
 	case w.Cycle < 1:
-		return bad("cycle %d, must be at least 1", w.Cycle)
+		return Task{}, malformed("cycle %d, must be at least 1", w.Cycle)
 	case w.Attempt < 1:
-		return bad("attempt %d, must be at least 1", w.Attempt)
+		return Task{}, malformed("attempt %d, must be at least 1", w.Attempt)
 	case w.Type == "":
-		return bad("type is empty")
+		return Task{}, malformed("type is empty")
 	case w.Parts < 0 || w.Parts > partition.Max:
-		return bad("partitions %d, 1 to %d are allowed", w.Parts, partition.Max)
+		return Task{}, malformed("partitions %d, 1 to %d are allowed", w.Parts, partition.Max)
 	}
 	return Task{Attempt: ids.Attempt{Flow: flow, Cycle: w.Cycle, UUID: u, Node: node, N: w.Attempt}, Type: w.Type, Pool: w.Pool, Partitions: w.Parts}, nil
 }

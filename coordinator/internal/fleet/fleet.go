@@ -36,6 +36,13 @@ type Fleet struct {
 	mu      sync.RWMutex
 	workers []ledger.Worker
 	known   bool // the records have been read
+	room    map[string]Room
+}
+
+// Room is what the live workers of a pool take.
+type Room struct {
+	Slots int // of all that take new tasks
+	Pack  int // tasks of one message that each of them reads
 }
 
 // New makes a fleet of no workers. paused tells whether a flow is held; lost
@@ -67,6 +74,29 @@ func (f *Fleet) Carries(pool, nodeType string) bool {
 	return false
 }
 
+// Room tells what the workers of a pool take, as of the last refresh; nothing when it is
+// not known.
+func (f *Fleet) Room(pool string) Room {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.room[pool]
+}
+
+func rooms(ws []ledger.Worker) map[string]Room {
+	all := map[string]Room{}
+	for _, w := range ws {
+		r, known := all[w.Pool]
+		if pack := max(w.Pack, 1); !known || pack < r.Pack {
+			r.Pack = pack
+		}
+		if !w.Draining {
+			r.Slots += w.Concurrency
+		}
+		all[w.Pool] = r
+	}
+	return all
+}
+
 // Refresh reads the workers' records now.
 func (f *Fleet) Refresh(ctx context.Context) error {
 	ws, err := f.ledger.Workers(ctx)
@@ -75,7 +105,7 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	before := f.workers
-	f.workers, f.known = ws, true
+	f.workers, f.known, f.room = ws, true, rooms(ws)
 	f.mu.Unlock()
 	if f.vigil != nil {
 		f.vigil.Set(ws)

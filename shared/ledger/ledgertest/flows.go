@@ -230,7 +230,7 @@ var flows = []testCase{
 		k.equal(len(k.posted(ledger.KindReady)), 600)
 	}},
 	{"worker records", func(k *kit) {
-		w := ledger.Worker{ID: worker, Pool: "gpu", Types: []string{"a", "b"}, Concurrency: 4, Busy: 1, Version: "1", Health: "h:1", StartedAt: time.UnixMilli(5).UTC()}
+		w := ledger.Worker{ID: worker, Pool: "gpu", Types: []string{"a", "b"}, Concurrency: 4, Pack: 16, Busy: 1, Version: "1", Health: "h:1", StartedAt: time.UnixMilli(5).UTC()}
 		k.ok(k.BeatWorker(k.ctx, w, time.Minute))
 		k.ok(k.BeatWorker(k.ctx, ledger.Worker{ID: "w2", Pool: "p"}, 50*time.Millisecond))
 		got, err := k.Worker(k.ctx, worker)

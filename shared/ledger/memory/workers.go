@@ -26,7 +26,7 @@ func (l *Ledger) BeatWorker(_ context.Context, w ledger.Worker, ttl time.Duratio
 		draining = "1"
 	}
 	l.put(workerKey(w.ID), "pool", w.Pool, "types", strings.Join(w.Types, ","), "concurrency", itoa(int64(w.Concurrency)),
-		"busy", itoa(int64(w.Busy)), "version", w.Version, "host", w.Host, "health", w.Health, "started_at", itoa(w.StartedAt.UnixMilli()),
+		"pack", itoa(int64(w.Pack)), "busy", itoa(int64(w.Busy)), "version", w.Version, "host", w.Host, "health", w.Health, "started_at", itoa(w.StartedAt.UnixMilli()),
 		"draining", draining, "last_beat", itoa(l.now), "ttl", itoa(ttl.Milliseconds()))
 	l.join(workersKey, string(w.ID))
 	return nil
