@@ -9,6 +9,10 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
+// cancelTimeout is how long the broker may take to cancel a consumer. One whose queue is
+// in trouble may never do it; another connection may meet a queue that was made anew.
+const cancelTimeout = 5 * time.Second
+
 // stream is one channel that a feed consumes by. The last fields are guarded by the
 // feed's lock.
 type stream struct {
@@ -121,7 +125,7 @@ func (st *stream) limit(conn *connection, share int) error {
 // cancel ends a consumption, and returns when all that was sent to it has arrived.
 func (st *stream) cancel(conn *connection, c *consumption) error {
 	// The library drops what arrives after a cancel that waits for no answer.
-	if err := conn.bounded(answerTimeout, func() error { return st.channel.Cancel(c.tag, false) }); err != nil {
+	if err := conn.bounded(cancelTimeout, func() error { return st.channel.Cancel(c.tag, false) }); err != nil {
 		return fmt.Errorf("cancel consumer: %w", err)
 	}
 	<-c.drained
