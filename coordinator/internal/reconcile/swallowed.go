@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	reoffer  = 40 * time.Millisecond // how long such an offer may stand unclaimed in no queue
+	reoffer  = 25 * time.Millisecond // how long such an offer may stand unclaimed in no queue
 	reoffers = 10                    // how often it is made again; then the audit looks after it
+	copies   = 16                    // most offers made at once
 )
 
 // OfferLedger is what the keeper of such offers reads and writes.
@@ -38,7 +39,10 @@ type OffersConfig struct {
 // stands still, but the broker goes on handing messages to its free slots until
 // heartbeats fail, and one of them may be the very offer that is to replace it. So
 // while such an offer is dispatched, unclaimed and in no queue, it is made again, every
-// time to the next slot in turn.
+// time to the next slot in turn. The slots of a process are next to each other in turn,
+// so it is made twice, then four times at once and so on: 64 frozen slots are behind it
+// after six looks, and the offers that too many slots hear of are refused at the claim.
+// What other offers use up at the same time is theirs in common.
 type Offers struct {
 	cfg  OffersConfig
 	wake chan struct{}
@@ -103,7 +107,7 @@ func (o *Offers) pass(ctx context.Context) error {
 	o.mu.Unlock()
 	empty := map[string]bool{} // by queue, looked at once a pass
 	for a, w := range open {
-		done, err := o.look(ctx, a, w, empty)
+		done, err := o.look(ctx, a, w, len(open), empty)
 		if err != nil {
 			return err
 		}
@@ -117,7 +121,7 @@ func (o *Offers) pass(ctx context.Context) error {
 }
 
 // look reports whether an offer needs no more looking after.
-func (o *Offers) look(ctx context.Context, a ids.Attempt, w *watched, empty map[string]bool) (bool, error) {
+func (o *Offers) look(ctx context.Context, a ids.Attempt, w *watched, open int, empty map[string]bool) (bool, error) {
 	if w.looks++; w.looks > 10*reoffers {
 		return true, nil
 	}
@@ -152,6 +156,11 @@ func (o *Offers) look(ctx context.Context, a ids.Attempt, w *watched, empty map[
 		return true, nil
 	}
 	o.cfg.Log.Debug("offer is made again: a frozen worker may have it", "flow", a.Flow, "cycle", a.Cycle, "node", a.Node)
-	_, err = o.cfg.Ledger.OfferAgain(ctx, o.cfg.Epoch, a, "swallowed")
-	return false, err
+	for range max(1, min(copies, 1<<w.made)/open) {
+		offered, err := o.cfg.Ledger.OfferAgain(ctx, o.cfg.Epoch, a, "swallowed")
+		if err != nil || !offered {
+			return false, err
+		}
+	}
+	return false, nil
 }
