@@ -98,6 +98,7 @@ func setScene(t *testing.T, l *Ledger) scene {
 	}
 	p.Nodes[0].Successors = []plan.Successor{{Target: "b", InDegree: 1, Plain: true, Edges: []plan.Edge{{SourceHandle: "out"}}}}
 	p.Nodes[1].Inputs = []plan.Input{{Source: "a", SourceHandle: "out"}}
+	p.Nodes[5].Component = 1 // it stops, and ends no other's
 	p.Seal()
 	must(l.Takeover(ctx, 10))
 	check(l.WritePlan(ctx, p))
@@ -120,7 +121,7 @@ func setScene(t *testing.T, l *Ledger) scene {
 	s.a = claim("a")
 	r, o := claim("r"), claim("o")
 	must(l.Fail(ctx, Failure{Attempt: r.Attempt, Token: r.Token, Plan: p.Node("r"), Class: "retryable", Error: "x", Retries: 1, OnFailure: plan.Continue}))
-	check(l.Complete(ctx, Completion{Attempt: o.Attempt, Token: o.Token, Plan: p.Node("o"), Status: "succeeded", Decided: AllEdges(Live)}))
+	check(l.Complete(ctx, Completion{Attempt: o.Attempt, Token: o.Token, Plan: p.Node("o"), Status: "stopped", Decided: AllEdges(Live)}))
 	for _, e := range must(l.Outbox(ctx, "", 1000)) {
 		if e.UUID == s.c.UUID && e.Node == "h" {
 			check(l.Hold(ctx, 10, e, "type:x", "no worker"))
@@ -183,7 +184,7 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 			return l.Decide(ctx, 10, Entry{ID: "1-1", Attempt: s.at("b")}, p.Node("b"), Verdict{Reason: "x", Passes: Dead})
 		},
 		"sweep": func() error {
-			return l.Sweep(ctx, 10, Entry{Attempt: s.at("")}, "skipped", "x", all)
+			return l.Sweep(ctx, 10, Entry{Attempt: s.at("o")}, "stopped", "x", all)
 		},
 		"cancel_cycle": func() error { return one(l.CancelCycle(ctx, 10, "f", s.c.Cycle, s.c.UUID, CauseCancelled)) },
 		"release_held": func() error { return one(l.ReleaseHeld(ctx, 10, "type:x", "")) },

@@ -202,9 +202,14 @@ func (l *Ledger) spread(ctx context.Context, epoch ids.Epoch, args []any) error 
 	return err
 }
 
+// EndMark stands in Sweep's entry for the node that ended a component, where no record
+// of that node is left: the mark of the component's end.
+func EndMark(component int) ids.NodeID { return ids.NodeID(fmt.Sprintf("component:%d", component)) }
+
 // Sweep gives the nodes that do not run a final status, a part at a time; the
 // last part removes the entry (its id may be ""). The entry's node is the one whose
-// end ends its component; when that has not ended, nothing changes.
+// end ends its component (or EndMark's), "" for a cycle that is cancelled; when that is not
+// ending, nothing changes: Redis went back in time since somebody looked.
 func (l *Ledger) Sweep(ctx context.Context, epoch ids.Epoch, e Entry, status, reason string, nodes []ids.NodeID) error {
 	for from := 0; ; from += Chunk {
 		to := min(from+Chunk, len(nodes))

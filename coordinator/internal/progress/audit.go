@@ -58,7 +58,8 @@ type JoinRepair struct {
 // SweepRepair is a component that ended, with nodes that were never swept.
 type SweepRepair struct {
 	Component int
-	How       string // stopped | failed
+	How       string     // stopped | failed
+	Node      ids.NodeID // whose end ended it; "" = the mark alone says so
 }
 
 // Findings is what an audit found wrong.
@@ -98,7 +99,7 @@ func Audit(p *plan.Plan, s Snapshot) Findings {
 	if !maps.Equal(counters, filled(s.Counters, counters)) || counters["completed_nodes"] == len(p.Nodes) {
 		f.Counters = counters
 	}
-	ended := endings(p, s)
+	ended, enders := endings(p, s)
 	if s.Spreading && !s.SpreadSet && !s.Cancelling {
 		f.Nodes = append(f.Nodes, NodeRepair{Kind: "spread"})
 	}
@@ -123,7 +124,7 @@ func Audit(p *plan.Plan, s Snapshot) Findings {
 		}
 	}
 	for _, c := range slices.Sorted(maps.Keys(sweep)) {
-		f.Sweep = append(f.Sweep, SweepRepair{c, ended[c]})
+		f.Sweep = append(f.Sweep, SweepRepair{c, ended[c], enders[c]})
 	}
 	if !spreading && !s.Cancelling {
 		f.Joins = wrongJoins(p, s, joins, ended)
@@ -141,27 +142,34 @@ func filled(stored, names map[string]int) map[string]int {
 }
 
 // endings returns the components that take no more claims: those marked so, and
-// those whose ending node is counted though the mark was lost.
-func endings(p *plan.Plan, s Snapshot) map[int]string {
-	out := maps.Clone(s.Ended)
+// those whose ending node is counted though the mark was lost; and the first such node
+// of each.
+func endings(p *plan.Plan, s Snapshot) (out map[int]string, enders map[int]ids.NodeID) {
+	out, enders = maps.Clone(s.Ended), map[int]ids.NodeID{}
 	if out == nil {
 		out = map[int]string{}
+	}
+	end := func(n *plan.Node, how string) {
+		if out[n.Component] == "" {
+			out[n.Component] = how
+		}
+		if enders[n.Component] == "" {
+			enders[n.Component] = n.ID
+		}
 	}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		switch s.Nodes[n.ID].Status {
 		case task.Stopped:
-			if out[n.Component] == "" {
-				out[n.Component] = "stopped"
-			}
+			end(n, "stopped")
 		case task.Failed, task.Unknown:
-			if out[n.Component] == "" && s.OnFailure != plan.Continue {
-				out[n.Component] = "failed"
+			if s.OnFailure != plan.Continue {
+				end(n, "failed")
 			}
 		default:
 		}
 	}
-	return out
+	return out, enders
 }
 
 // Both keeps what two audits of one cycle agree on. A single one reads a cycle

@@ -146,13 +146,28 @@ func sweeps(s *sim) []loss {
 	var want progress.Findings
 	for c := range len(s.plan.Nodes) {
 		if s.ended[c] != "" && unswept[c] {
-			want.Sweep = append(want.Sweep, progress.SweepRepair{Component: c, How: s.ended[c]})
+			want.Sweep = append(want.Sweep, progress.SweepRepair{Component: c, How: s.ended[c], Node: s.ender(c)})
 		}
 	}
 	if len(want.Sweep) == 0 || s.cancelling {
 		return nil
 	}
 	return []loss{{"sweep", lose, want}}
+}
+
+// ender is the first node that ended a component.
+func (s *sim) ender(component int) ids.NodeID {
+	for i := range s.plan.Nodes {
+		n := &s.plan.Nodes[i]
+		r := s.nodes[n.ID]
+		if n.Component != component || r == nil {
+			continue
+		}
+		if r.Status == task.Stopped || s.plan.OnFailure != plan.Continue && (r.Status == task.Failed || r.Status == task.Unknown) {
+			return n.ID
+		}
+	}
+	return ""
 }
 
 // TestAuditOfTornScripts: a crash of Redis can leave the first half of a script.
@@ -174,9 +189,9 @@ func TestAuditOfTornScripts(t *testing.T) {
 		{"counted and its edges not", progress.Record{Status: task.Succeeded, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["succeeded_nodes"] = 1 },
 			progress.Findings{Joins: []progress.JoinRepair{{Field: "n1:live", Right: 1}}, Nodes: []progress.NodeRepair{{Node: "n1", Seen: task.Waiting, Kind: "ready"}}}},
 		{"failed and its component open", progress.Record{Status: task.Failed, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["failed_nodes"] = 1 },
-			progress.Findings{Sweep: []progress.SweepRepair{{Component: 0, How: "failed"}}}},
+			progress.Findings{Sweep: []progress.SweepRepair{{Component: 0, How: "failed", Node: "n0"}}}},
 		{"stopped and its component open", progress.Record{Status: task.Stopped, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["stopped_nodes"] = 1 },
-			progress.Findings{Sweep: []progress.SweepRepair{{Component: 0, How: "stopped"}}}},
+			progress.Findings{Sweep: []progress.SweepRepair{{Component: 0, How: "stopped", Node: "n0"}}}},
 		{"a counter of nothing", progress.Record{Status: task.Running, Attempt: 1, Leased: true}, func(s *progress.Snapshot) {
 			s.Counters["completed_nodes"], s.Counters["failed_nodes"] = 0, 1
 		}, progress.Findings{Counters: map[string]int{"completed_nodes": 0, "failed_nodes": 0}}},

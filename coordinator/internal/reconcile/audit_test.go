@@ -234,7 +234,7 @@ func (c *cycles) MendCounts(_ context.Context, _ ids.Epoch, a ledger.ActiveCycle
 func (c *cycles) Sweep(_ context.Context, _ ids.Epoch, e ledger.Entry, status, reason string, nodes []ids.NodeID) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.note("sweep %d %s %s %v", e.Cycle, status, reason, nodes)
+	c.note("sweep %d by %s %s %s %v", e.Cycle, e.Node, status, reason, nodes)
 	return nil
 }
 
@@ -361,7 +361,7 @@ func TestWhatIsLostIsRepaired(t *testing.T) {
 			s.Completed, s.Counts, s.Components = 1, map[task.Status]int64{task.Failed: 1}, map[string]string{"0": "failed"}
 			c.state[1] = s
 			audit(t, c)
-			expect(t, c, "sweep 1 skipped upstream_failed [n0 n1]")
+			expect(t, c, "sweep 1 by n0 skipped upstream_failed [n0 n1]")
 		})
 	})
 	t.Run("a sweep of all", func(t *testing.T) {
@@ -371,7 +371,7 @@ func TestWhatIsLostIsRepaired(t *testing.T) {
 			s.Status, s.Raw = "cancelling", map[string]string{"cause": "timeout"}
 			c.state[1] = s
 			audit(t, c)
-			expect(t, c, "sweep 1 cancelled timeout [n0 n1]")
+			expect(t, c, "sweep 1 by  cancelled timeout [n0 n1]")
 		})
 	})
 	t.Run("a lease", func(t *testing.T) {

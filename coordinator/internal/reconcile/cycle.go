@@ -206,22 +206,27 @@ func (a *Audit) mend(ctx context.Context, c ledger.ActiveCycle, s ledger.CycleSt
 	}
 	entry := ledger.Entry{Attempt: ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID}}
 	if f.SweepAll {
-		return a.sweep(ctx, entry, "cancelled", s.Raw["cause"], advance.Members(p, -1))
+		return a.sweep(ctx, entry, "", "cancelled", s.Raw["cause"], advance.Members(p, -1))
 	}
 	for _, k := range f.Sweep {
 		status, reason := advance.Ending(k.How)
-		if err := a.sweep(ctx, entry, status, reason, advance.Members(p, k.Component)); err != nil {
+		by := k.Node
+		if by == "" {
+			by = ledger.EndMark(k.Component)
+		}
+		if err := a.sweep(ctx, entry, by, status, reason, advance.Members(p, k.Component)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sweep ends the nodes that a lost sweep has left.
-func (a *Audit) sweep(ctx context.Context, e ledger.Entry, status, reason string, nodes []ids.NodeID) error {
+// sweep ends the nodes that a lost sweep has left, if what ends them still does.
+func (a *Audit) sweep(ctx context.Context, e ledger.Entry, by ids.NodeID, status, reason string, nodes []ids.NodeID) error {
 	if err := a.cfg.Ledger.NoteRepair(ctx, a.cfg.Epoch, e.Attempt, "sweep", "what it is part of has ended, and no entry asks for the end of its nodes"); err != nil {
 		return err
 	}
 	a.note(e.Flow, e.Cycle, "", "sweep")
+	e.Node = by
 	return a.cfg.Ledger.Sweep(ctx, a.cfg.Epoch, e, status, reason, nodes)
 }

@@ -95,10 +95,18 @@ var endings = []testCase{
 		e := ledger.Entry{ID: "1-1", Attempt: attempt(c, "a", 0)}
 		k.unchanged(func() {
 			k.ok(k.Sweep(k.ctx, epoch, e, "skipped", upstream, members(p, -1)))
+			e.Node = ledger.EndMark(0)
+			k.ok(k.Sweep(k.ctx, epoch, e, "skipped", upstream, members(p, -1)))
 			e.Node = ""
+			k.ok(k.Sweep(k.ctx, epoch, e, "skipped", upstream, members(p, -1)))
 			k.ok(k.Sweep(k.ctx, epoch, e, "cancelled", "cancelled", members(p, -1)))
 		})
-		k.finish(p, c, "a", "b")
+		k.finish(p, c, "a") // an end, but none that ends others
+		k.unchanged(func() {
+			e.Node = "a"
+			k.ok(k.Sweep(k.ctx, epoch, e, "skipped", upstream, members(p, -1)))
+		})
+		k.finish(p, c, "b")
 		k.ended(c, "completed")
 	}},
 	{"two failures in a cycle end it once", func(k *kit) {

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- sweep: gives the nodes of an ending cycle or component that do not run their final status, a part at a time.
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] status (stopped | skipped | cancelled), [7] reason, [8] outbox entry ('' = more parts follow),
--- ARGV[9] node whose end ends its component ('' = the cycle's end, or an audit asks), [10..] node ids (at most 256)
+-- ARGV[9] node whose end ends its component, or component:NUMBER for the mark of its end ('' = the cycle's end), [10..] node ids (at most 256)
 -- Reply: {1, counted} | {0, higher epoch} | {-1} cycle gone or ended | {-2} it is not ending (any more): Redis went back in time
 local higher = fence()
 if higher then return { 0, higher } end
@@ -13,8 +13,14 @@ if c[1] ~= uuid or (c[2] ~= 'running' and c[2] ~= 'cancelling') then
   if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
   return { -1 }
 end
-local ending = status ~= 'cancelled' or c[2] == 'cancelling'
-if ARGV[9] ~= '' then ending = FINAL[redis.call('HGET', node_key(base, ARGV[9]), 'status')] end
+local ending
+if ARGV[9] == '' then
+  ending = c[2] == 'cancelling'
+elseif string.find(ARGV[9], ':', 1, true) then
+  ending = redis.call('HEXISTS', base .. ':status', ARGV[9]) == 1
+else
+  ending = ({ failed = true, unknown = true, stopped = true })[redis.call('HGET', node_key(base, ARGV[9]), 'status')]
+end
 if not ending then
   if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
   return { -2 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -163,10 +164,12 @@ func (l *Ledger) Sweep(_ context.Context, epoch ids.Epoch, e ledger.Entry, statu
 	if !l.here(p) || !l.open(p) && !cancelling {
 		return nil
 	}
-	ending := cancelling || status != string(task.Cancelled)
-	if e.Node != "" {
+	ending := cancelling
+	if strings.Contains(string(e.Node), ":") {
+		ending = l.has(p.cycle, string(e.Node))
+	} else if e.Node != "" {
 		s, _ := l.state(p)
-		ending = s.Final()
+		ending = s == task.Failed || s == task.Unknown || s == task.Stopped
 	}
 	if !ending { // the ledger went back in time
 		return nil

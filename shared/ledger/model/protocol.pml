@@ -306,10 +306,12 @@ inline sweep_one(vn) {
 inline sweep() {
   WRITE(R.sw=0);
   if
+#ifdef SWEEP_UNGUARDED
   :: !torn && (R.cyc==RUNNING || R.cyc==CANCELLING) ->
-#ifndef ROLLBACK       /* a sweep that was read before Redis fell back is carried out after it, see README.md */
-       assert(S11_swept_only_when_ending || ENDING);
+#else                  /* it may have been read before Redis fell back: what ends them has to end them still */
+  :: !torn && (R.cyc==RUNNING || R.cyc==CANCELLING) && ENDING ->
 #endif
+       assert(S11_swept_only_when_ending || ENDING);
        sweep_one(0); sweep_one(1);
 #if N>2
        sweep_one(2);
