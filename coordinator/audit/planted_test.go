@@ -396,7 +396,7 @@ func onServers(t *testing.T, test func(t *testing.T, open func(t *testing.T) (*l
 	})
 }
 
-// BenchmarkAudit reads 200,000 records from a real server, and compares the state.
+// BenchmarkAudit reads 20,000 records from a real server, and compares the state.
 func BenchmarkAudit(b *testing.B) {
 	address := os.Getenv("STATION_TEST_REDIS_URL")
 	if address == "" {
@@ -411,7 +411,7 @@ func BenchmarkAudit(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	const records = 200_000
+	const records = 20_000
 	const rounds = records / 14
 	cluster(b, l, rounds)
 	for n := range int64(rounds - 100) { // as retention does
