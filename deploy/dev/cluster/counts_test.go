@@ -199,7 +199,7 @@ func TestCountsOfAHop(t *testing.T) {
 				continue
 			}
 			fmt.Fprintf(w, "%s\t%.2f\t\t\n", what, per[what])
-			if !detail && per[what] > byTime {
+			if !detail && what != looks && per[what] > byTime {
 				t.Errorf("%s: %s: %.2f per node: the hop makes a call that is not in the table", shape.name, what, per[what])
 			}
 		}
@@ -211,6 +211,10 @@ func TestCountsOfAHop(t *testing.T) {
 // byTime is how much of what goes on by time may fall on a node, since the longer
 // flow takes longer.
 const byTime = 0.5
+
+// looks is what the audit asks for each node of an open cycle, now and then: many at
+// once, so an added one shows as a round trip.
+const looks = "call of HGETALL"
 
 // bounds are the least and the most of something per node.
 type bounds struct{ least, most float64 }
