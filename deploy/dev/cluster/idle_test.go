@@ -28,10 +28,8 @@ const (
 // ask for the same: they can't be told apart. One when it is not here.
 var idleLoops = map[string]float64{
 	"redis read_clock":    6, // the clock, slots, timers, leases, workers, the audit
-	"etcd Range":          4, // election and catalog of two coordinators
+	"etcd Range":          5, // election and catalog of two coordinators, and what they look at now and then
 	"etcd LeaseKeepAlive": 2,
-	// Slots that wait in vain open another channel after 5 s; a worker has 16.
-	"method 20.10": 3.5, "method 20.11": 3.5, "method 20.40": 3.5, "method 20.41": 3.5, "method 60.10": 3.5, "method 60.11": 3.5, "method 60.20": 3.5,
 }
 
 // TestIdleCluster looks for 10 s at a cluster with the default settings that has
