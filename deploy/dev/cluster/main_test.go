@@ -38,7 +38,7 @@ func startServers() (*servers.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return servers.Start(servers.Config{Root: root, Build: []string{"./coordinator/cmd/coordinator", "./worker/cmd/worker", "./worker/examples/spread"}})
+	return servers.Start(servers.Config{Root: root, Build: []string{"./coordinator/cmd/coordinator", "./coordinator/cmd/stationctl", "./worker/cmd/worker", "./worker/examples/spread"}})
 }
 
 func wanted() bool {
