@@ -71,7 +71,7 @@ bench: servers-install ## measure a private cluster beside the floor of its serv
 	bin/stationctl bench --self $(or $(ARGS),--runs 3)
 
 bench-go: servers-install ## run every Go benchmark once, on real servers: BENCHTIME=1x
-	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) \
+	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -run '^$$' -bench . -benchmem -benchtime $(or $(BENCHTIME),1x) \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' $(MODULES) | sed 's|^|./|; s|/[^/]*$$||' | sort -u)
 
 .PHONY: drill
