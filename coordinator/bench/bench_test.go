@@ -145,6 +145,8 @@ func TestRunMeasuresBothSides(t *testing.T) {
 		"fan/throughput":      {-1, 5, -1},
 		"diamonds/throughput": {-1, 16, -1},
 		"sleep/of ideal":      {-1, 0.002, -1},
+
+		"big/hop beside fan-out, max": {4, 0, 0},
 	} {
 		m := measure(t, rep, figure)
 		got := [3]float64{m.Ours.Median, 0, 0}

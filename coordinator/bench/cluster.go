@@ -54,6 +54,11 @@ func (c *cluster) id(job shape.Job, flow int) string {
 
 // prepare registers the flows of a job that are not yet.
 func (c *cluster) prepare(ctx context.Context, job shape.Job) error {
+	if job.Beside != nil {
+		if err := c.prepare(ctx, *job.Beside); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
 	for f := range job.Flows {
@@ -114,6 +119,7 @@ func (c *cluster) run(ctx context.Context, job shape.Job) (shape.Sample, error) 
 	}
 	out := shape.Sample{Nodes: job.Nodes()}
 	first := make([]time.Time, job.Flows) // when the first cycle of each started, by the ledger's clock
+	beside := c.accompany(ctx, job)
 	began := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	for f := range job.Flows {
@@ -131,12 +137,37 @@ func (c *cluster) run(ctx context.Context, job shape.Job) (shape.Sample, error) 
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	out.Took = time.Since(began)
+	if err = errors.Join(err, beside()); err != nil {
 		return out, err
 	}
-	out.Took = time.Since(began)
 	c.from = slices.MinFunc(first, time.Time.Compare)
 	return out, nil
+}
+
+// accompany runs the flow beside a job until the function that it returns is
+// called, which waits for its cycle.
+func (c *cluster) accompany(ctx context.Context, job shape.Job) (end func() error) {
+	if job.Beside == nil {
+		return func() error { return nil }
+	}
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			if _, err := c.once(ctx, c.id(*job.Beside, 0)); err != nil {
+				ended <- fmt.Errorf("flow beside it: %w", err)
+				return
+			}
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+		}
+	}()
+	return func() error { close(stop); return <-ended }
 }
 
 // once runs one cycle.

@@ -36,18 +36,26 @@ func (c *cluster) read(ctx context.Context, job shape.Job, out *shape.Sample) er
 		defer func() { out.Nodes = len(out.Late) * len(job.Shape.Next) }()
 	}
 	opts := client.JournalOptions{From: c.from.UTC().Format(api.TimeFormat)}
-	if job.Flows == 1 {
+	prefix, other, beside := c.prefix+"-"+job.Name+"-", "", (*history)(nil)
+	switch {
+	case job.Beside != nil:
+		other = c.id(*job.Beside, 0)
+		beside = &history{job: *job.Beside, before: predecessors(job.Beside.Shape), open: map[string]*past{}, out: &shape.Sample{}}
+		defer func() { out.Beside = beside.out.Hops }()
+	case job.Flows == 1:
 		opts.Flow = c.id(job, 0)
 	}
-	prefix := c.prefix + "-" + job.Name + "-"
 	for {
 		page, err := c.cycles.Journal(ctx, opts)
 		if err != nil {
 			return fmt.Errorf("read journal: %w", err)
 		}
 		for _, r := range page.Records {
-			if strings.HasPrefix(r.FlowID, prefix) {
+			switch {
+			case strings.HasPrefix(r.FlowID, prefix):
 				h.add(r)
+			case beside != nil && r.FlowID == other:
+				beside.add(r)
 			}
 		}
 		if page.Next == "" {

@@ -68,6 +68,7 @@ func (s Sizes) workloads(only []string) ([]workload, error) {
 		{Big, fmt.Sprintf("one flow of %d nodes; flows of %d", s.Big, s.Small), []shape.Job{
 			{Name: Big, Shape: shape.Chains(s.Big, max(1, s.Big/beside)), Flows: 1, Cycles: 1},
 			{Name: "small", Shape: shape.Chain(length), Flows: beside, Cycles: max(1, s.Big/length/beside)},
+			{Name: "wide", Shape: shape.Fan(max(1, s.Big-2)), Flows: 1, Cycles: 1, Beside: &shape.Job{Name: "beside", Shape: shape.Chain(10), Flows: 1, Cycles: 1}},
 		}},
 	}
 	if len(only) == 0 {
@@ -144,6 +145,20 @@ func quantile(of func(shape.Sample) []time.Duration, percent float64) func(round
 	}
 }
 
+// beside50 and besideMax are the hops of the flow beside the last job: how long
+// others wait while one flow offers all its nodes at once.
+func beside50(r round) float64 { return besides(r, 50) }
+
+func besideMax(r round) float64 { return besides(r, 100) }
+
+func besides(r round, percent float64) float64 {
+	all := r.samples[len(r.samples)-1].Beside
+	if len(all) == 0 {
+		return math.NaN()
+	}
+	return ms(percentile(slices.Sorted(slices.Values(all)), percent))
+}
+
 func hops(s shape.Sample) []time.Duration   { return s.Hops }
 func cycles(s shape.Sample) []time.Duration { return s.Cycles }
 func late(s shape.Sample) []time.Duration   { return s.Late }
@@ -170,7 +185,8 @@ func (w workload) figures(s Sizes) []figure {
 			}}}
 	case Big:
 		out = []figure{throughput, {"throughput, small", "nodes/s", true, func(r round) float64 { return rate(r.samples[1]) }},
-			{"node, big to small", "x", false, func(r round) float64 { return rate(r.samples[1]) / max(rate(r.samples[0]), 1e-9) }}}
+			{"node, big to small", "x", false, func(r round) float64 { return rate(r.samples[1]) / max(rate(r.samples[0]), 1e-9) }},
+			{"hop beside fan-out, p50", "ms", false, beside50}, {"hop beside fan-out, max", "ms", false, besideMax}}
 	}
 	return append(out, figure{"CPU", "µs/node", false, func(r round) float64 {
 		if r.samples[0].Nodes == 0 || r.cpu[0] == 0 {

@@ -25,6 +25,9 @@ type Job struct {
 	Flows  int           `json:"flows"`
 	Cycles int           `json:"cycles"`
 	Every  time.Duration `json:"every"`
+	// Beside, when set, is a flow that the product runs again and again while the job
+	// lasts, to see what the job does to others. The floor leaves it out.
+	Beside *Job `json:"-"`
 }
 
 // Sample is what one run of a job showed.
@@ -34,6 +37,7 @@ type Sample struct {
 	Cycles []time.Duration `json:"cycles"` // how long each lasted
 	Hops   []time.Duration `json:"hops"`   // from the end of a node's last predecessor to its own
 	Late   []time.Duration `json:"late"`   // from a slot to the start of its cycle
+	Beside []time.Duration `json:"-"`      // hops of the flow beside it
 }
 
 // Nodes counts the nodes that a run of the job runs.

@@ -36,7 +36,7 @@ func TestBenchTable(t *testing.T) {
 	ratio := 1.234
 	stat := func(v float64) *bench.Stat { return &bench.Stat{Median: v, Min: v / 2, Max: 2 * v} }
 	rep := bench.Report{Runs: 5, TookMS: 61_000, Machine: bench.Machine{CPUs: 2, Load1: 0.4}, Workloads: []bench.Result{{Name: "chain", What: "100 nodes in a row",
-		Measures: []bench.Measure{{Name: "hop", Unit: "ms", Ours: stat(2.5), Floor: stat(2.05), Ratio: &ratio}, {Name: "hop p99", Unit: "ms", Ours: stat(1234.5)}},
+		Measures:  []bench.Measure{{Name: "hop", Unit: "ms", Ours: stat(2.5), Floor: stat(2.05), Ratio: &ratio}, {Name: "hop p99", Unit: "ms", Ours: stat(1234.5)}},
 		CPUByPart: map[string]float64{"worker": 12.6, "redis": 80}}}}
 	var out bytes.Buffer
 	(&app{terminal: terminal{out: &out}}).showBench(rep)
