@@ -35,6 +35,7 @@ func Serve(ctx context.Context, role string, in io.Reader, out io.Writer) error 
 	if err := lines.Decode(&cfg); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
+	asked := ctx // ends when the process is asked to
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var err error
@@ -50,10 +51,12 @@ func Serve(ctx context.Context, role string, in io.Reader, out io.Writer) error 
 	default:
 		return fmt.Errorf("role %q: want %s or %s", role, RoleDriver, RoleWorker)
 	}
-	if err != nil {
+	switch {
+	case err == nil, asked.Err() != nil && errors.Is(err, context.Canceled):
+		return nil
+	default:
 		return errors.Join(err, say.Encode(answer{Error: err.Error()}))
 	}
-	return nil
 }
 
 func drive(ctx context.Context, cfg Config, lines *json.Decoder, say *json.Encoder) (err error) {
