@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -97,11 +98,23 @@ func (r *Registry) Run(ctx context.Context) error {
 			synced = nil
 			r.take(sub.Take())
 			close(r.loaded)
+			r.tidy()
 		case <-sub.Ready():
 			r.take(sub.Take())
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// tidy gives back what loading very many flows took for a moment: the process would
+// keep several times of what they need for minutes.
+func (r *Registry) tidy() {
+	r.mu.RLock()
+	n := len(r.flows)
+	r.mu.RUnlock()
+	if n > 10_000 {
+		debug.FreeOSMemory()
 	}
 }
 
