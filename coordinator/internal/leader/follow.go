@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/mirror"
+	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -21,9 +22,9 @@ const horizon = 10 * time.Second
 // have.
 func (r *reign) follow(ctx context.Context) error {
 	defer r.changes.Close()
-	todo := r.rank(r.Registry.Names())
-	r.log.Debug("slots begin")
 	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
+	r.log.Debug("slots begin")
+	todo := r.begin(ctx, later)
 	retry := time.NewTicker(500 * time.Millisecond)
 	defer retry.Stop()
 	loaded, whole := r.Loaded, false
@@ -36,13 +37,13 @@ func (r *reign) follow(ctx context.Context) error {
 		}
 		select { // changes first
 		case <-r.changes.Ready():
-			r.see(ctx, r.rank(r.changes.Take()), false, later)
+			r.changed(ctx, r.changes.Take(), later)
 			continue
 		default:
 		}
 		select {
 		case <-r.changes.Ready():
-			r.see(ctx, r.rank(r.changes.Take()), false, later)
+			r.changed(ctx, r.changes.Take(), later)
 		case <-retry.C:
 			r.see(ctx, slices.Collect(maps.Keys(later)), false, later)
 		case <-loaded:
@@ -66,45 +67,81 @@ func (r *reign) follow(ctx context.Context) error {
 	}
 }
 
-// rank orders flows by what is due first, and tells the ticker of those that have
-// time. The slots that the leader before has left undone are those just before now, so
-// the ledger is asked for these flows first, in the order in which their slots come; the
-// others are due when their schedule says so, whatever the ledger has of them. So a
-// flow that is due does not wait for all flows to be looked at.
-func (r *reign) rank(flows []ids.FlowID) []ids.FlowID {
-	type due struct {
-		flow ids.FlowID
-		at   time.Time
-	}
-	now := r.Clock.Estimate()
-	var soon []due
-	rest := make([]ids.FlowID, 0, len(flows))
-	for _, id := range flows {
-		f := r.Registry.Get(id)
-		if f == nil {
-			rest = append(rest, id)
-			continue
+// first is how many flows are looked at before anything else.
+const first = 4 * mirror.Page
+
+// begin looks at the flows that are due first, and returns all others in the order in
+// which they are to be looked at.
+func (r *reign) begin(ctx context.Context, later map[ids.FlowID]bool) []ids.FlowID {
+	var all []*registry.Flow
+	r.Registry.Each(func(f *registry.Flow) bool { all = append(all, f); return true })
+	soon, rest := r.rank(all)
+	n := min(first, len(soon))
+	r.see(ctx, soon[:n], true, later)
+	return append(soon[n:], r.expect(rest)...)
+}
+
+// changed makes the ledger's copies of flows that changed what they should be.
+func (r *reign) changed(ctx context.Context, names []ids.FlowID, later map[ids.FlowID]bool) {
+	var known []*registry.Flow
+	var gone []ids.FlowID
+	for _, id := range names {
+		if f := r.Registry.Get(id); f != nil {
+			known = append(known, f)
+		} else {
+			gone = append(gone, id)
 		}
-		next, some := f.Schedule.Next(now.Add(-horizon), f.Record.Anchor)
-		if some && !next.After(now) {
+	}
+	soon, rest := r.rank(known)
+	r.see(ctx, slices.Concat(soon, r.expect(rest), gone), false, later)
+}
+
+// expected is a flow and its next slot; zero = none.
+type expected struct {
+	flow ids.FlowID
+	slot time.Time
+}
+
+// rank tells which flows had a slot just now, the latest first: the leader before may
+// have left it undone, so the ledger is asked for these first. The others are due when their
+// schedule says so, whatever the ledger has of them. So a flow that is due does not wait
+// for all flows to be looked at.
+func (r *reign) rank(flows []*registry.Flow) (soon []ids.FlowID, rest []expected) {
+	now := r.Clock.Estimate()
+	var due []expected
+	rest = make([]expected, 0, len(flows))
+	for _, f := range flows {
+		next, some := f.Next(now.Add(-horizon))
+		switch {
+		case !some:
+			rest = append(rest, expected{flow: f.Record.Flow})
+		case next.After(now):
+			rest = append(rest, expected{f.Record.Flow, next})
+		default:
 			// The newest of them counts: what lies before was the old leader's to do.
 			if again, more := f.Schedule.Next(now.Add(-time.Second), f.Record.Anchor); more && !again.After(now) {
 				next = again
 			}
-			soon = append(soon, due{id, next})
-			continue
-		}
-		rest = append(rest, id)
-		if some {
-			r.ticker.Expect(id, next)
+			due = append(due, expected{f.Record.Flow, next})
 		}
 	}
-	slices.SortFunc(soon, func(a, b due) int { return b.at.Compare(a.at) })
-	out := make([]ids.FlowID, 0, len(flows))
-	for _, d := range soon {
-		out = append(out, d.flow)
+	slices.SortFunc(due, func(a, b expected) int { return b.slot.Compare(a.slot) })
+	soon = make([]ids.FlowID, len(due))
+	for i, d := range due {
+		soon[i] = d.flow
 	}
-	return append(out, rest...)
+	return soon, rest
+}
+
+// expect tells the ticker when flows are due next, and returns their names.
+func (r *reign) expect(flows []expected) []ids.FlowID {
+	out := make([]ids.FlowID, len(flows))
+	for i, x := range flows {
+		if out[i] = x.flow; !x.slot.IsZero() {
+			r.ticker.Expect(x.flow, x.slot)
+		}
+	}
+	return out
 }
 
 // see makes the ledger's copies of flows what they should be, repeating until Redis
@@ -206,7 +243,7 @@ func (r *reign) paused(f ids.FlowID) bool {
 // all mirrors every flow once more and returns those to try again later.
 func (r *reign) all(ctx context.Context) map[ids.FlowID]bool {
 	later := map[ids.FlowID]bool{}
-	r.see(ctx, r.rank(r.Registry.Names()), true, later)
+	r.see(ctx, r.begin(ctx, later), true, later)
 	if r.loaded() {
 		for ctx.Err() == nil {
 			strays, err := r.mirror.Strays(ctx)

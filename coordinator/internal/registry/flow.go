@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/catalog"
 	"github.com/tradingflow/weather-station/coordinator/internal/flow"
@@ -18,9 +19,10 @@ type Flow struct {
 	Schedule *schedule.Schedule
 	Paused   bool
 
-	fields uint32   // of the stored plan, counted when somebody first asks; 0: not yet
-	pools  []string // nil: the default one
-	plans  *compiled
+	from, next int64    // the first slot after from that was found last, in Unix milliseconds; from 0: none was
+	fields     uint32   // of the stored plan, counted when somebody first asks; 0: not yet
+	pools      []string // nil: the default one
+	plans      *compiled
 }
 
 // Build makes a Flow of a record.
@@ -105,6 +107,26 @@ func (f *Flow) Pools() []string {
 // paused is the same flow, held or not.
 func (f *Flow) paused(yes bool) *Flow {
 	return &Flow{Record: f.Record, Schedule: f.Schedule, Paused: yes, fields: atomic.LoadUint32(&f.fields), pools: f.pools, plans: f.plans}
+}
+
+// writing stands in place of from while next is written: who reads then computes.
+const writing = -1
+
+// Next returns the first slot after an instant, and whether there is one. The answer is
+// kept, for a new leader asks it of every flow at once: a cron expression takes
+// microseconds to answer, and most flows have no slot for a long time.
+func (f *Flow) Next(after time.Time) (time.Time, bool) {
+	ms := after.UnixMilli()
+	from, next := atomic.LoadInt64(&f.from), atomic.LoadInt64(&f.next)
+	if from > 0 && from <= ms && ms < next && from == atomic.LoadInt64(&f.from) {
+		return time.UnixMilli(next).UTC(), true
+	}
+	slot, some := f.Schedule.Next(after, f.Record.Anchor)
+	if some && from != writing && atomic.CompareAndSwapInt64(&f.from, from, writing) {
+		atomic.StoreInt64(&f.next, slot.UnixMilli())
+		atomic.StoreInt64(&f.from, ms)
+	}
+	return slot, some
 }
 
 // most is how many nodes and edges the plans that are kept may have together, half

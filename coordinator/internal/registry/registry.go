@@ -88,6 +88,8 @@ func (r *Registry) Loaded() <-chan struct{} { return r.loaded }
 func (r *Registry) Run(ctx context.Context) error {
 	sub := r.catalog.Subscribe()
 	defer sub.Close()
+	ahead := time.NewTicker(foreseen / 4)
+	defer ahead.Stop()
 	admitted, synced := r.catalog.Admitted(), r.catalog.Synced()
 	for {
 		select {
@@ -101,10 +103,26 @@ func (r *Registry) Run(ctx context.Context) error {
 			r.tidy()
 		case <-sub.Ready():
 			r.take(sub.Take())
+		case now := <-ahead.C:
+			r.foresee(now)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// foreseen is how far back a new leader asks for slots, and more: its clock may be
+// behind this one's.
+const foreseen = 20 * time.Second
+
+// foresee has the answer to Next ready for every flow, so that a standby which is elected
+// knows at once what is due. Only flows that had a slot since are computed anew.
+func (r *Registry) foresee(now time.Time) {
+	after := now.Add(-foreseen)
+	r.Each(func(f *Flow) bool {
+		f.Next(after)
+		return true
+	})
 }
 
 // tidy gives back what loading very many flows took for a moment: the process would

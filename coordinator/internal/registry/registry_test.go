@@ -186,3 +186,30 @@ func TestFresh(t *testing.T) {
 		t.Errorf("without etcd: %v", err)
 	}
 }
+
+// TestNextIsWhatTheScheduleSays: for instants in any order, asked by several at once.
+func TestNextIsWhatTheScheduleSays(t *testing.T) {
+	for _, schedule := range []string{`"schedule_type":"periodic","interval_seconds":0.7`, `"schedule_type":"cron","cron":"*/3 1-5 * * *","timezone":"Asia/Kathmandu"`, `"schedule_type":"manual"`} {
+		f, err := registry.Build(catalog.Record{Flow: "f", UID: uuid.New(), Revision: 1, Anchor: time.UnixMilli(1_700_000_000_123),
+			Document: []byte(`{"flow_id":"f",` + schedule + `,"nodes":[{"id":"a","type":"delay"}],"edges":[]}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var askers sync.WaitGroup
+		for k := range 4 {
+			askers.Go(func() {
+				at := time.UnixMilli(1_700_000_000_000).Add(time.Duration(k) * 337 * time.Microsecond)
+				for i := range 2000 {
+					at = at.Add(time.Duration((i*7919)%100_000-48_000) * 11 * time.Microsecond)
+					got, some := f.Next(at)
+					want, has := f.Schedule.Next(at, f.Record.Anchor)
+					if some != has || !got.Equal(want) {
+						t.Errorf("%s: after %s comes %s, %v; the schedule says %s, %v", schedule, at, got, some, want, has)
+						return
+					}
+				}
+			})
+		}
+		askers.Wait()
+	}
+}
