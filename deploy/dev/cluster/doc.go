@@ -8,4 +8,11 @@
 // `servers exec` gives is set. They never use those addresses: servers that are
 // killed and restarted are shared with nobody, so the package starts a set of
 // its own. Each test has a key prefix of its own in it.
+//
+// Two tests measure when they are told how much: STATION_TEST_KILLS=n repeats the
+// failovers of TestFailoverIsQuick and TestHandOverIsQuick n times, STATION_TEST_FLOWS=n
+// has TestManyFlows compare a hundred flows with n: memory of the leader, Redis and
+// etcd, a start of the only coordinator, a failover.
+//
+//	STATION_TEST_CLUSTER=1 STATION_TEST_FLOWS=100000 go test -count=1 -timeout 30m -run TestManyFlows -v ./deploy/dev/cluster
 package cluster
