@@ -51,7 +51,7 @@ type Config struct {
 	Flows    Flows
 	Epoch    ids.Epoch
 	Log      hclog.Logger
-	Starters int                                  // cycles started at once; 16 when 0
+	Starters int                                  // cycles started at once; 32 when 0
 	Started  func(p *plan.Plan, s ledger.Started) // a cycle began; may be nil
 	Blocked  func() string                        // why no cycle may start now; "" = they may; may be nil
 	Missing  func(f ids.FlowID)                   // the ledger has lost this flow; may be nil
@@ -76,7 +76,7 @@ type Ticker struct {
 // New makes a ticker.
 func New(cfg Config) *Ticker {
 	if cfg.Starters <= 0 {
-		cfg.Starters = 16
+		cfg.Starters = 32 // starts that are due together share a round trip; more would hold up other calls in it
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
