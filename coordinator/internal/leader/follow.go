@@ -93,7 +93,8 @@ func (r *reign) changed(ctx context.Context, names []ids.FlowID, later map[ids.F
 		}
 	}
 	soon, rest := r.rank(known)
-	r.see(ctx, slices.Concat(soon, r.expect(rest), gone), false, later)
+	// While the catalog loads they are all flows, and not changes.
+	r.see(ctx, slices.Concat(soon, r.expect(rest), gone), !r.loaded(), later)
 }
 
 // expected is a flow and its next slot; zero = none.

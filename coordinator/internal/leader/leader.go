@@ -83,6 +83,7 @@ type Queue interface {
 type Registry interface {
 	mirror.Registry
 	Names() []ids.FlowID
+	Each(do func(f *registry.Flow) bool)
 	Refresh(id ids.FlowID)
 	Subscribe() *registry.Subscription
 }

@@ -50,6 +50,11 @@ func (p *Part) Names() []ids.FlowID {
 	return out
 }
 
+// Each is Registry.Each.
+func (p *Part) Each(do func(f *Flow) bool) {
+	p.r.Each(func(f *Flow) bool { return !p.mine(f.Record.Flow) || do(f) })
+}
+
 // List is Registry.List.
 func (p *Part) List() []*Flow {
 	all := p.r.List()
