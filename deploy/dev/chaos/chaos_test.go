@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,19 @@ func TestEveryRowIsRunOrSaysWhyNot(t *testing.T) {
 	short, err := Pick(nil, true)
 	if err != nil || len(short) < 8 {
 		t.Errorf("%d rows are short: %v", len(short), err)
+	}
+}
+
+// Every invariant is there, and says where it is checked or why not.
+func TestEveryInvariantIsCheckedOrSaysWhyNot(t *testing.T) {
+	all := Invariants()
+	if len(all) != 12 {
+		t.Errorf("%d invariants", len(all))
+	}
+	for n, i := range all {
+		if i.ID != fmt.Sprintf("I%d", n+1) || i.Title == "" || i.Where == "" && i.Not == "" {
+			t.Errorf("invariant %d: %+v", n+1, i)
+		}
 	}
 }
 

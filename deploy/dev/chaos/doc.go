@@ -21,5 +21,6 @@
 //
 // # Rows
 //
-// Rows lists every row, those that are not run with the reason why.
+// Rows lists every row, those that are not run with the reason why; Invariants what
+// has to hold through all of them, and where that is checked.
 package chaos

@@ -22,7 +22,7 @@ import (
 )
 
 type cli struct {
-	List listCmd `cmd:"" help:"List the rows of the fault matrix: what, how, and which are not run and why."`
+	List listCmd `cmd:"" help:"List the rows of the fault matrix and the invariants that are held against them: what, how or where, and which are not run or not checked and why."`
 	Run  runCmd  `cmd:"" help:"Run rows of the fault matrix."`
 
 	Soak   soakCmd   `cmd:"" help:"Run random faults of all kinds, by seed; after each phase everything is healed and judged."`
@@ -91,7 +91,10 @@ func main() {
 func (c *listCmd) Run(out io.Writer) error {
 	rows := chaos.Rows()
 	if c.Output == "json" {
-		return encode(out, rows)
+		return encode(out, struct {
+			Rows       []chaos.Row       `json:"rows"`
+			Invariants []chaos.Invariant `json:"invariants"`
+		}{rows, chaos.Invariants()})
 	}
 	w := tabwriter.NewWriter(out, 2, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "row\tfault\tlong\tshort\thow, or why not")
@@ -104,6 +107,20 @@ func (c *listCmd) Run(out io.Writer) error {
 			how += "; FAILS: " + r.Failing
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", r.ID, r.Title, r.Faults, r.Short, how)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\ninvariant\tholds\twhere it is checked, or why not")
+	for _, i := range chaos.Invariants() {
+		where := i.Where
+		switch {
+		case where == "":
+			where = "NOT CHECKED: " + i.Not
+		case i.Not != "":
+			where += "; NOT: " + i.Not
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", i.ID, i.Title, where)
 	}
 	return w.Flush()
 }
