@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type setup struct {
 	rabbit      string   // URL of a way to RabbitMQ of its own; "" = everybody's
 	faults      bool     // servers or processes are killed: errors may be logged
 	single      bool     // one worker instead of three
+	partitions  int      // 0 = 1
+	many        int      // coordinators; 0 = 2
 	profiles    bool     // every process serves profiles
 }
 
@@ -44,7 +47,8 @@ type cluster struct {
 	data         string // the workers' data folder
 	ctx          context.Context
 	api          *client.Client
-	ledger       *ledger.Ledger
+	ledgers      *ledger.Set
+	ledger       *ledger.Ledger // of partition 0, or of the one that this is a view of
 	coordinators []*process
 	workers      []*process
 	flows        map[ids.FlowID]histcheck.Flow // registered here
@@ -72,7 +76,9 @@ func start(t *testing.T, s setup) *cluster {
 		t.Fatal(err)
 	}
 	var bases []string
-	for i := range 2 {
+	c.many, c.partitions = max(c.many, 2), max(c.partitions, 1)
+	s.coordinator = append(slices.Clone(s.coordinator), "--partitions", strconv.Itoa(c.partitions))
+	for i := range c.many {
 		a := address(t)
 		bases = append(bases, "http://"+a)
 		c.coordinators = append(c.coordinators, c.process(t, "coordinator", fmt.Sprintf("coordinator-%d", i), append([]string{
@@ -90,16 +96,17 @@ func start(t *testing.T, s setup) *cluster {
 	if c.api, err = client.New(strings.Join(bases, ","), client.Options{Timeout: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	if c.ledger, err = ledger.Open(t.Context(), ledger.Config{URL: c.redis, Prefix: c.prefix, Name: "cluster-test"}); err != nil {
+	if c.ledgers, err = ledger.OpenSet(t.Context(), ledger.Config{URL: c.redis, Prefix: c.prefix, Name: "cluster-test"}, c.partitions); err != nil {
 		t.Fatal(err)
 	}
+	c.ledger = c.ledgers.All()[0]
 	for _, p := range slices.Concat(c.coordinators, c.workers) {
 		p.start(t)
 	}
 	c.until(t, 30*time.Second, "a leader and the workers", func() (bool, string) {
 		ws, err := c.api.Workers(c.ctx)
 		cl, err2 := c.api.Cluster(c.ctx)
-		return err == nil && err2 == nil && len(ws) == workers && cl.Leader != nil && len(cl.Members) == 2, fmt.Sprint(len(ws), " workers, ", err, err2)
+		return err == nil && err2 == nil && len(ws) == workers && cl.Leader != nil && len(cl.Members) == c.many, fmt.Sprint(len(ws), " workers, ", err, err2)
 	})
 	return c
 }
@@ -139,8 +146,8 @@ func (c *cluster) stop(t *testing.T) {
 	if c.api != nil {
 		c.api.Close()
 	}
-	if c.ledger != nil {
-		if err := c.ledger.Close(); err != nil {
+	if c.ledgers != nil {
+		if err := c.ledgers.Close(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -188,7 +195,7 @@ func (c *cluster) registerText(t *testing.T, text []byte, o client.RegisterOptio
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := c.ledger.Flow(c.ctx, ids.FlowID(r.FlowID))
+	state, err := c.ledgers.Of(ids.FlowID(r.FlowID)).Flow(c.ctx, ids.FlowID(r.FlowID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +354,10 @@ func (c *cluster) judge(t *testing.T, e histcheck.Evidence) {
 	for _, r := range e.Journal {
 		newest[r.Flow] = max(newest[r.Flow], r.Cycle)
 	}
-	early := func(f ids.FlowID, n int64) bool { return left[f][n] || n > newest[f] }
+	early := func(f ids.FlowID, n int64) bool {
+		_, here := c.flows[f]
+		return left[f][n] || n > newest[f] || c.partitions > 1 && !here // of another partition
+	}
 	e.Effects = slices.DeleteFunc(e.Effects, func(x histcheck.Effect) bool { return early(x.Flow, x.Cycle) })
 	e.Runs = slices.DeleteFunc(e.Runs, func(x histcheck.Run) bool { return early(x.Flow, x.Cycle) })
 	found := histcheck.Check(e)
