@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/coordinator/api"
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/partition"
 )
 
 // Nodes of the canary, a chain. A delay passes on what it is given, so the chain
@@ -19,6 +23,18 @@ const (
 
 // canaryPrefix begins the id of every canary.
 const canaryPrefix = "drill-canary-"
+
+// canaryID makes the id of a canary in partition 0, however many there are: it is that
+// one's leader that faults are about. A flow that is there among the most is there
+// among fewer.
+func canaryID() string {
+	for {
+		id := canaryPrefix + uuid.NewString()[:8]
+		if partition.Of(ids.FlowID(id), partition.Max) == 0 {
+			return id
+		}
+	}
+}
 
 // steps are short nodes before the longer one. Together they last about as long as
 // the shortest interval, so that at any time one is about to end and the next one

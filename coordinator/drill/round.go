@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/client"
 )
@@ -42,7 +40,7 @@ type round struct {
 }
 
 func newRound(cfg *Config, number int, phase time.Duration) *round {
-	id := canaryPrefix + uuid.NewString()[:8]
+	id := canaryID()
 	return &round{observer: &observer{cfg: cfg, flow: id, down: map[string]bool{}, cycles: map[int64]*seen{}},
 		out: Round{Number: number, Canary: id}, phase: phase}
 }

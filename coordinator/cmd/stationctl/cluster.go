@@ -37,6 +37,9 @@ func (a *app) showCluster(c api.Cluster) {
 			if m.Leader {
 				role = "leader"
 			}
+			if n := len(m.Partitions); n > 0 {
+				role = fmt.Sprintf("leads %d", n)
+			}
 			if m.Self {
 				role += ", answers"
 			}
@@ -44,6 +47,17 @@ func (a *app) showCluster(c api.Cluster) {
 		}
 		fmt.Fprintln(a.out)
 		a.table([]string{"coordinator", "role", "address", "version", "since"}, rows)
+	}
+	if len(c.Partitions) > 0 {
+		rows := make([][]string, len(c.Partitions))
+		for i, p := range c.Partitions {
+			rows[i] = []string{strconv.Itoa(p.Partition), a.paint("nobody leads"), "-", "-"}
+			if l := p.Leader; l != nil {
+				rows[i] = []string{strconv.Itoa(p.Partition), clean(l.ID), strconv.FormatInt(l.Epoch, 10), dash(l.Since.String())}
+			}
+		}
+		fmt.Fprintln(a.out)
+		a.table([]string{"partition", "leader", "epoch", "since"}, rows)
 	}
 	if len(c.Pools) > 0 {
 		rows := make([][]string, len(c.Pools))
