@@ -119,7 +119,11 @@ func connect(cfg Config) (*Ledger, error) {
 
 // beside returns the ledger of another prefix over the same connections.
 func (l *Ledger) beside(prefix string) *Ledger {
-	return &Ledger{rdb: l.rdb, blocking: l.blocking, link: l.link, prefix: prefix, journalMax: l.journalMax, scripts: l.scripts, plainScripts: l.plainScripts,
+	k := l.link
+	if _, several := l.rdb.(*redis.ClusterClient); several { // none waits in line for another's server
+		k = &link{hop: k.hop, alone: k.alone}
+	}
+	return &Ledger{rdb: l.rdb, blocking: l.blocking, link: k, prefix: prefix, journalMax: l.journalMax, scripts: l.scripts, plainScripts: l.plainScripts,
 		elected: l.elected, server: l.server, connects: l.connects, borrows: true}
 }
 
@@ -137,10 +141,10 @@ func (l *Ledger) Close() error {
 	l.waiter.mu.Lock()
 	l.waiter.close()
 	l.waiter.mu.Unlock()
+	l.link.wait.Wait()
 	if l.borrows {
 		return nil
 	}
-	l.link.wait.Wait()
 	return errors.Join(l.rdb.Close(), l.blocking.Close(), l.link.hop.Close())
 }
 

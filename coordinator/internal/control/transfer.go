@@ -28,6 +28,10 @@ func (c *Control) TransferLeader(ctx context.Context, p int, here bool) (api.Tra
 		return api.Transfer{}, err
 	}
 	err = part.Transfer(ctx, c.heir(ctx, p))
+	if c.several() && errors.Is(err, election.ErrNoSuccessor) && c.accompanied(ctx) {
+		// Who was passed over when this one was named stands again in a moment.
+		err = again(ctx, func() error { return part.Transfer(ctx, c.heir(ctx, p)) }, election.ErrNoSuccessor)
+	}
 	switch {
 	case err == nil:
 		c.cfg.Log.Info("leadership was handed over", "partition", p, "epoch", leader.Epoch)
@@ -84,4 +88,16 @@ func (c *Control) heir(ctx context.Context, p int) string {
 		seats[i] = balance.Of(v)
 	}
 	return balance.Least(seats, p)
+}
+
+// accompanied reports whether another coordinator stands in any partition.
+func (c *Control) accompanied(ctx context.Context) bool {
+	instances := map[string]bool{}
+	for i := range c.cfg.Parts {
+		members, err := c.cfg.Parts[i].Election.Members(ctx)
+		for _, m := range members {
+			instances[m.Instance] = err == nil
+		}
+	}
+	return len(instances) > 1
 }

@@ -29,6 +29,10 @@ var (
 // starts small again.
 const steady = 10 * time.Second
 
+// briefly is how long a candidacy lasts that is not followed by the next one at once
+// when its key is gone.
+const briefly = time.Second
+
 // Elector is one candidate. Its methods may be called from any goroutine.
 type Elector struct {
 	cfg      Config
@@ -112,9 +116,11 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context, term T
 		if err == nil || e.cfg.Now().Sub(began) > steady {
 			wait.Reset()
 		}
-		if errors.Is(err, errGone) { // others had their reasons
+		if errors.Is(err, errGone) { // passed over, perhaps: the line is not to be short for that
 			e.cfg.Log.Info("place in the line is lost, standing again")
-			pause(ctx, wait.NextBackOff())
+			if e.cfg.Now().Sub(began) < briefly {
+				pause(ctx, wait.NextBackOff())
+			}
 		} else if err != nil {
 			e.cfg.Log.Warn("candidacy ended", "error", err)
 			pause(ctx, wait.NextBackOff())
