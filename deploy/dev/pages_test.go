@@ -91,7 +91,7 @@ func TestPages(t *testing.T) {
 		}
 	}
 	runbooks := read(t, "../RUNBOOKS.md")
-	for page, text := range map[string]string{"GUARANTEES.md": read(t, "../GUARANTEES.md"), "RUNBOOKS.md": runbooks} {
+	for page, text := range map[string]string{"GUARANTEES.md": read(t, "../GUARANTEES.md"), "RUNBOOKS.md": runbooks, "SCALE.md": read(t, "../SCALE.md")} {
 		for _, m := range span.FindAllStringSubmatch(text, -1) {
 			check(page, m[1])
 		}
