@@ -11,6 +11,7 @@
 //	<prefix>/pauses/<flow>                since when the flow is paused, unix ms
 //	<prefix>/chunks/<flow>/<set>/<n>      parts of a record above 1 MiB
 //	<prefix>/catalog                      the marker: a random id of this catalog
+//	<prefix>/partitions                   how many partitions there are (package partition)
 //
 // etcd refuses requests above 1.5 MiB, and that limit counts for a whole
 // transaction, so a large record cannot be written in one. Its parts are written

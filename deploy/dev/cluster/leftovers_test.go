@@ -53,7 +53,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			kinds[kind]++
 		}
 	}
-	if want := map[string]int{"catalog": 1, "election": 2, "flows": len(docs) + 1, "once-era": 1, "pauses": 1}; !maps.Equal(kinds, want) {
+	if want := map[string]int{"catalog": 1, "election": 2, "flows": len(docs) + 1, "once-era": 1, "partitions": 1, "pauses": 1}; !maps.Equal(kinds, want) {
 		t.Errorf("etcd holds %v, want %v", kinds, want)
 	}
 	c.judge(t, histcheck.Evidence{Ended: true})
