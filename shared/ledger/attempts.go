@@ -76,7 +76,7 @@ func (l *Ledger) Claim(ctx context.Context, q ClaimRequest) (Claim, Refusal, err
 		return Claim{}, Over, unexpected("claim", r)
 	}
 	c := Claim{Attempt: q.Attempt, Token: q.Token, Slot: fromMilli(r.text(3)), Retries: int(r.int(4)), OnFailure: r.text(5)}
-	if err := json.Unmarshal([]byte(r.text(1)), &c.Node); err != nil {
+	if c.Node, err = l.nodes.decode(r.text(1)); err != nil {
 		return c, PlanMissing, fmt.Errorf("claim %s: plan: %w", q.Attempt, err)
 	}
 	if c.Occasion, err = uuid.Parse(r.text(2)); err != nil {

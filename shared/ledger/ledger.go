@@ -54,6 +54,7 @@ type Ledger struct {
 	server       Server
 	connects     *atomic.Int64
 	fenced       refusals
+	nodes        decoded
 	borrows      bool // another's connections, who closes them
 }
 

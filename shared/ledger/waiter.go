@@ -42,13 +42,15 @@ func (l *Ledger) wait(ctx context.Context, args *redis.XReadArgs) ([]redis.XStre
 	// Redis counts the time of a blocked read by a clock that may be set back.
 	bounded, cancel := context.WithTimeout(ctx, args.Block+overdue)
 	defer cancel()
-	go func() {
+	stop := context.AfterFunc(bounded, func() { // no goroutine for a read that ends by itself
 		defer close(ended)
-		l.unblock(bounded, l.waiter.id, done)
-	}()
+		l.unblock(ctx, l.waiter.id, done)
+	})
 	streams, err := l.waiter.conn.XRead(context.WithoutCancel(ctx), args).Result()
 	close(done)
-	<-ended
+	if !stop() {
+		<-ended
+	}
 	if err != nil && !isNil(err) { // the connection may be gone, and its id with it
 		l.waiter.close()
 	}
@@ -67,13 +69,8 @@ func (l *Ledger) waitInParts(ctx context.Context, args *redis.XReadArgs) ([]redi
 	}
 }
 
-// unblock ends the read of a client once ctx has ended, until the read is over.
+// unblock asks for the end of a client's read until it is over.
 func (l *Ledger) unblock(ctx context.Context, id int64, done <-chan struct{}) {
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
 	t := time.NewTicker(unblockEvery)
 	defer t.Stop()
 	for {

@@ -8,20 +8,21 @@ import (
 )
 
 // ackLate acks the message early if its work takes longer than EarlyAck. The
-// function it returns ends the wait and says whether that was done.
+// function it returns ends the wait and says whether that was done. A timer without a
+// goroutine waits: most work ends long before.
 func (s *server) ackLate(d taskqueue.Delivery) (stop func() (acked bool)) {
-	ctx, cancel := context.WithCancel(s.reports)
-	acked := make(chan bool, 1)
-	go func() {
-		t := time.NewTimer(s.EarlyAck)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			s.end(s.slot.AckEarly(context.WithoutCancel(ctx), d))
-			acked <- true
-		case <-ctx.Done():
-			acked <- false
+	over, acked := make(chan struct{}), false
+	t := time.AfterFunc(s.EarlyAck, func() {
+		defer close(over)
+		if acked = s.reports.Err() == nil; acked {
+			s.end(s.slot.AckEarly(context.WithoutCancel(s.reports), d))
 		}
-	}()
-	return func() bool { cancel(); return <-acked }
+	})
+	return func() bool {
+		if t.Stop() {
+			return false
+		}
+		<-over
+		return acked
+	}
 }

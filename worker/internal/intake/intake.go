@@ -248,6 +248,12 @@ func (s *server) end(err error) {
 	}
 }
 
+// about makes the logger of one attempt. Most attempts have nothing to tell, and a
+// logger costs more than all else that is done here for one.
+func (s *server) about(a ids.Attempt) hclog.Logger {
+	return s.Log.With("flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", a.N)
+}
+
 // handle sees one message through.
 func (s *server) handle(d taskqueue.Delivery) ending {
 	t, err := task.Decode(d.Body())
@@ -258,19 +264,18 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	}
 	s.held = t.Attempt
 	hop.Pass(hop.Received, t.Attempt)
-	log := s.Log.With("flow", t.Flow, "cycle", t.Cycle, "node", t.Node, "attempt", t.N)
 	if counts, err := s.heed(t); err != nil {
-		return s.unclaimed(err, log)
+		return s.unclaimed(err, t.Attempt)
 	} else if !counts {
-		log.Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
+		s.about(t.Attempt).Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
 		return ack
 	}
 	h := s.Registry.Lookup(t.Type)
 	if h == nil {
-		s.tell(log, t.Type)
+		s.tell(t.Attempt, t.Type)
 		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
 		if err != nil {
-			return s.unclaimed(err, log)
+			return s.unclaimed(err, t.Attempt)
 		}
 		return ack
 	}
@@ -286,22 +291,24 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	})
 	switch {
 	case err != nil:
-		return s.unclaimed(err, log)
+		return s.unclaimed(err, t.Attempt)
 	case refusal != ledger.Granted:
-		log.Debug("claim refused", "why", refusal)
+		if s.Log.IsDebug() {
+			s.about(t.Attempt).Debug("claim refused", "why", refusal)
+		}
 		return ack
 	}
 	hop.Pass(hop.Claimed, t.Attempt)
-	return s.run(d, claim, h, sent, log)
+	return s.run(d, claim, h, sent)
 }
 
 // tell says once per type that it is declined: offers come again and again.
-func (s *server) tell(log hclog.Logger, nodeType string) {
+func (s *server) tell(a ids.Attempt, nodeType string) {
 	level := hclog.Warn
 	if _, again := s.declined.LoadOrStore(nodeType, true); again {
 		level = hclog.Debug
 	}
-	log.Log(level, "node type is not carried here; declined", "type", nodeType)
+	s.about(a).Log(level, "node type is not carried here; declined", "type", nodeType)
 }
 
 // insist asks the ledger until it answers or taking ends. A call that is out by
@@ -309,19 +316,19 @@ func (s *server) tell(log hclog.Logger, nodeType string) {
 func (s *server) insist(do func() error) error { return settle.Insist(s.taking, do) }
 
 // unclaimed decides about a task that the ledger gave no answer for.
-func (s *server) unclaimed(err error, log hclog.Logger) ending {
+func (s *server) unclaimed(err error, a ids.Attempt) ending {
 	if s.taking.Err() != nil {
 		return requeue
 	}
 	// Handed back, it would come again at once and fail again. If the claim was
 	// granted all the same, its lease runs out; if not, the node is offered again.
-	log.Error("task can't be claimed", "error", err)
+	s.about(a).Error("task can't be claimed", "error", err)
 	return ack
 }
 
 // run runs a claimed attempt and reports it. The message is acked early if that
 // takes longer than EarlyAck.
-func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent time.Time, log hclog.Logger) ending {
+func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent time.Time) ending {
 	held, drop := s.Claims.Hold(s.work, c.Attempt, c.Token, sent)
 	defer drop()
 	stop := s.ackLate(d)
@@ -332,7 +339,7 @@ func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent 
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
-	how := s.report(c, r, log)
+	how := s.report(c, r)
 	hop.Pass(hop.Completed, c.Attempt)
 	if stop() {
 		return ended
@@ -358,7 +365,7 @@ func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) att
 
 // report tells the ledger what an attempt came to and says what is to become of
 // its message.
-func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) ending {
+func (s *server) report(c ledger.Claim, r attempt.Report) ending {
 	var err error
 	switch {
 	case r.Status == task.Unknown:
@@ -369,7 +376,7 @@ func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) endi
 		// It must not be started again: the leader ends it as unknown when the
 		// lease is over, or sooner: the message that another worker gets makes it
 		// look whether this one lives.
-		log.Warn("at-most-once node was interrupted and is left to the leader", "cause", r.Cause)
+		s.about(c.Attempt).Warn("at-most-once node was interrupted and is left to the leader", "cause", r.Cause)
 		if errors.Is(r.Cause, ErrDraining) {
 			return requeue
 		}
@@ -380,9 +387,9 @@ func (s *server) report(c ledger.Claim, r attempt.Report, log hclog.Logger) endi
 	case err == nil:
 		return ack
 	case s.reports.Err() != nil:
-		log.Error("worker ends before the ledger took the result; the node's lease will run out", "status", r.Status, "error", err)
+		s.about(c.Attempt).Error("worker ends before the ledger took the result; the node's lease will run out", "status", r.Status, "error", err)
 		return requeue
 	}
-	log.Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
+	s.about(c.Attempt).Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
 	return ack
 }

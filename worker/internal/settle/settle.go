@@ -43,65 +43,67 @@ type Settler struct {
 	Rand func() float64
 }
 
+// about makes the logger of one attempt, once there is something to tell of it.
+func (s *Settler) about(c ledger.Claim) hclog.Logger {
+	return s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
+}
+
 // Report reports until the ledger has answered or ctx ends, whose error it then
 // returns.
 func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) error {
-	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 	err := Insist(ctx, func() error {
 		if r.Status == task.Failed {
-			return s.fail(ctx, c, r, log)
+			return s.fail(ctx, c, r)
 		}
 		err := s.Ledger.Complete(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
 			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided})
 		if errors.Is(err, ledger.ErrTooLarge) { // for good: should the answer to fail be lost, fail is what is repeated
 			r = attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: err.Error()}}
-			return s.fail(ctx, c, r, log)
+			return s.fail(ctx, c, r)
 		}
 		return err
 	})
-	return refused(err, log)
+	return s.refused(err, c)
 }
 
 // Release hands a claim back without a result; started says that the handler was
 // called.
 func (s *Settler) Release(ctx context.Context, c ledger.Claim, started bool) error {
-	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 	err := Insist(ctx, func() error {
 		err := s.Ledger.Release(ctx, c.Attempt, c.Token, started)
 		if errors.Is(err, ledger.ErrEnding) {
-			return s.fail(ctx, c, attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Abandoned, Error: "ended early: cycle is ending"}}, log)
+			return s.fail(ctx, c, attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Abandoned, Error: "ended early: cycle is ending"}})
 		}
 		return err
 	})
 	if err == nil {
-		log.Info("claim handed back")
+		s.about(c).Info("claim handed back")
 	}
-	return refused(err, log)
+	return s.refused(err, c)
 }
 
 // EndUnknown says that the node was not started here, since it may have been
 // before.
 func (s *Settler) EndUnknown(ctx context.Context, c ledger.Claim, why string) error {
-	log := s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 	err := Insist(ctx, func() error {
 		return s.Ledger.EndUnknown(ctx, ledger.Doubt{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, OnFailure: c.OnFailure, Why: why})
 	})
 	if err == nil {
-		log.Warn("at-most-once node was not started and ends unknown", "why", why)
+		s.about(c).Warn("at-most-once node was not started and ends unknown", "why", why)
 	}
-	return refused(err, log)
+	return s.refused(err, c)
 }
 
 // refused makes an answer of a refusal: the result has no place to go.
-func refused(err error, log hclog.Logger) error {
+func (s *Settler) refused(err error, c ledger.Claim) error {
 	if errors.Is(err, ledger.ErrNotMine) || errors.Is(err, ledger.ErrGone) {
-		log.Warn("result was refused", "error", err)
+		s.about(c).Warn("result was refused", "error", err)
 		return nil
 	}
 	return err
 }
 
-func (s *Settler) fail(ctx context.Context, c ledger.Claim, r attempt.Report, log hclog.Logger) error {
+func (s *Settler) fail(ctx context.Context, c ledger.Claim, r attempt.Report) error {
 	f := ledger.Failure{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Class: r.Class, Error: r.Error, OnFailure: c.OnFailure}
 	if retryable(&c.Node, r.Class) {
 		f.Retries = c.Node.Retry.MaxRetries
@@ -112,9 +114,9 @@ func (s *Settler) fail(ctx context.Context, c ledger.Claim, r attempt.Report, lo
 		return err
 	}
 	if out.Retry.IsZero() {
-		log.Warn("node failed", "class", r.Class, "error", r.Error)
+		s.about(c).Warn("node failed", "class", r.Class, "error", r.Error)
 	} else {
-		log.Warn("attempt failed", "class", r.Class, "error", r.Error, "retry_at", out.Retry)
+		s.about(c).Warn("attempt failed", "class", r.Class, "error", r.Error, "retry_at", out.Retry)
 	}
 	return nil
 }
