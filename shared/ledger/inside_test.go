@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -70,6 +71,7 @@ type scene struct {
 	a        Claim
 	ended    Started
 	readyOfE Entry
+	last     Claim // the only node of a cycle of another flow
 }
 
 func (s scene) at(n ids.NodeID) ids.Attempt {
@@ -122,6 +124,18 @@ func setScene(t *testing.T, l *Ledger) scene {
 	r, o := claim("r"), claim("o")
 	must(l.Fail(ctx, Failure{Attempt: r.Attempt, Token: r.Token, Plan: p.Node("r"), Class: "retryable", Error: "x", Retries: 1, OnFailure: plan.Continue}))
 	check(l.Complete(ctx, Completion{Attempt: o.Attempt, Token: o.Token, Plan: p.Node("o"), Status: "stopped", Decided: AllEdges(Live)}))
+	g := &plan.Plan{Flow: "g", UID: uuid.New(), Revision: 1, OnFailure: plan.Continue, CycleTimeout: time.Hour}
+	g.Nodes = []plan.Node{{ID: "z", Type: "noop", Pool: "default", Delivery: plan.AtLeastOnce, Join: plan.AllSuccess}}
+	g.Seal()
+	check(l.WritePlan(ctx, g))
+	check(l.ActivateFlow(ctx, Activation{Flow: "g", UID: g.UID, Revision: 1, Document: []byte("{}")}))
+	alone := must(l.StartCycle(ctx, 10, Start{Plan: g, Occasion: ids.Occasion(g.UID, "x")}))
+	last, refusal, err := l.Claim(ctx, ClaimRequest{Attempt: ids.Attempt{Flow: "g", Cycle: alone.Cycle, UUID: alone.UUID, Node: "z", N: 1}, Token: uuid.New(), Worker: "w", Lease: 10 * time.Second})
+	check(err)
+	if refusal != Granted {
+		t.Fatalf("claim the last: %s", refusal)
+	}
+	s.last = last
 	for _, e := range must(l.Outbox(ctx, "", 1000)) {
 		if e.UUID == s.c.UUID && e.Node == "h" {
 			check(l.Hold(ctx, 10, e, "type:x", "no worker"))
@@ -169,6 +183,10 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		},
 		"complete": func() error {
 			return l.Complete(ctx, Completion{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), Status: "succeeded", Decided: AllEdges(Live)})
+		},
+		"complete the last": func() error {
+			return l.Complete(ctx, Completion{Attempt: s.last.Attempt, Token: s.last.Token, Plan: &s.last.Node, Status: "succeeded", Decided: AllEdges(Live),
+				Outputs: map[string]json.RawMessage{"x": json.RawMessage("1")}})
 		},
 		"fail": func() error {
 			return one(l.Fail(ctx, Failure{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), Class: "permanent", OnFailure: plan.Continue}))
@@ -222,7 +240,8 @@ func TestAnErrorLeavesTheStateUnchanged(t *testing.T) {
 		cycle := func(what string) string { return l.cycleKey("f", s.c.Cycle, what) }
 		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("closing"), l.key("repairs"), l.key("recoveries"), l.key("deleted"), l.key("workers"), l.key("coordinators"), l.key("once"), l.key("held:type:x"),
 			l.key("holds"), l.key("flows"), l.flowKey("f", "state"), l.flowKey("f", "cycles"), l.flowKey("f", "triggers"), cycle("joins"), cycle("outputs"), cycle("status"),
-			l.nodeKey("f", s.c.Cycle, "a"), l.nodeKey("f", s.c.Cycle, "e"), l.nodeKey("f", s.c.Cycle, "h"), l.nodeKey("f", s.ended.Cycle, "h"), l.cycleKey("f", s.ended.Cycle, "status")}
+			l.nodeKey("f", s.c.Cycle, "a"), l.nodeKey("f", s.c.Cycle, "e"), l.nodeKey("f", s.c.Cycle, "h"), l.nodeKey("f", s.ended.Cycle, "h"), l.cycleKey("f", s.ended.Cycle, "status"),
+			l.flowKey("g", "state"), l.cycleKey("g", s.last.Cycle, "status"), l.cycleKey("g", s.last.Cycle, "outputs"), l.nodeKey("g", s.last.Cycle, "z")}
 		failed := map[string]int{}
 		for _, key := range keys {
 			restore(t, l, before)
