@@ -39,7 +39,8 @@
 // A queue may be there in name only: RabbitMQ 3.10 keeps the record of a quorum queue
 // that is some seconds old when the broker is killed, and loses its process. It can be
 // declared, nacks what is published to it, and ends the connection of whoever consumes
-// it. A lane whose queue has refused everything for 4 seconds deletes the queue and
+// it. A lane whose queue has refused everything for 4 seconds, or given no answer at all for 10
+// (the process is there, and never leads), deletes the queue and
 // declares it anew. What it held is lost with it; doorbells are rung again. Members
 // of a queue that elect a leader refuse for a second or two, so it is not done sooner.
 //

@@ -60,6 +60,7 @@ type lane struct {
 	unlike   chan struct{} // a message is there for a queue that is not as it is to be
 	refused  time.Time     // since when it does, of the handler alone,
 	last     time.Time     // and when it did last
+	blocked  func() bool   // whether the broker blocks publishers; nil = never
 }
 
 func newLane(cfg Config, log hclog.Logger, queue string, lost *losses) *lane {
@@ -209,8 +210,15 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 		default:
 		}
 	}
+	looks := time.NewTicker(silentAfter / 5)
+	defer looks.Stop()
+	var quiet silence
 	for {
 		select {
+		case now := <-looks.C:
+			if quiet.look(now, l.unanswered()) {
+				l.giveUp()
+			}
 		case r, ok := <-returns:
 			if !ok {
 				returns = nil // confirms closes next
@@ -225,6 +233,7 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			for len(returns) > 0 {
 				note(<-returns)
 			}
+			quiet = silence{}
 			failpoint.Before("confirm")
 			switch {
 			case !c.Ack:
@@ -252,11 +261,27 @@ func (l *lane) refusal(now time.Time) {
 		l.refused = now
 	case now.Sub(l.refused) >= deadAfter:
 		l.refused = time.Time{}
-		select {
-		case l.dead <- struct{}{}:
-		default:
-		}
+		l.giveUp()
 	}
+}
+
+// giveUp asks for a new queue in the place of this one.
+func (l *lane) giveUp() {
+	select {
+	case l.dead <- struct{}{}:
+	default:
+	}
+}
+
+// unanswered reports whether messages are out that the broker owes an answer. While it
+// blocks publishers it owes none.
+func (l *lane) unanswered() bool {
+	if l.blocked != nil && l.blocked() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open) > 0
 }
 
 // abandon resolves everything sent and not confirmed.

@@ -31,3 +31,22 @@ func TestWhenAQueueIsDead(t *testing.T) {
 		})
 	}
 }
+
+// TestASilentQueueIsGivenUp after its time, and only when nothing was answered meanwhile.
+func TestASilentQueueIsGivenUp(t *testing.T) {
+	start := time.Unix(0, 0)
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	var quiet silence
+	for _, step := range []struct {
+		at   float64
+		out  bool
+		want bool
+	}{
+		{0, true, false}, {9, true, false}, {9.5, false, false}, {10, true, false}, {19.9, true, false},
+		{20, true, true}, {21, true, false}, {30.9, true, false}, {31, true, true},
+	} {
+		if got := quiet.look(at(step.at), step.out); got != step.want {
+			t.Errorf("at %v s: given up is %v, want %v", step.at, got, step.want)
+		}
+	}
+}

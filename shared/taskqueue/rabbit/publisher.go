@@ -124,6 +124,7 @@ func (s *lanes) get(queue string) *lane {
 	l := s.byQueue[queue]
 	if l == nil {
 		l = newLane(s.cfg, s.link.log.With("queue", queue), queue, s.losses)
+		l.blocked = func() bool { _, since := s.link.State(); return !since.IsZero() }
 		s.byQueue[queue] = l
 		s.running.Go(func() { l.run(s.ctx, s.conn) })
 	}

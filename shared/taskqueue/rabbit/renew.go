@@ -38,6 +38,28 @@ func (l *lane) renew(conn *connection, channel *amqp.Channel, handled <-chan str
 // for no doorbell is missed for good.
 const deadAfter = 4 * time.Second
 
+// silentAfter is how long a queue may give no answer at all, confirm or refusal, before
+// it is replaced too: the process of a quorum queue may be there and never lead.
+const silentAfter = 10 * time.Second
+
+// silence is how long messages have been out without any answer.
+type silence struct{ since time.Time }
+
+// look notes that at now messages are out unanswered, or none is, and says when that
+// has lasted too long; then it begins anew. An answer makes it the zero silence.
+func (s *silence) look(now time.Time, out bool) bool {
+	switch {
+	case !out:
+		s.since = time.Time{}
+	case s.since.IsZero():
+		s.since = now
+	case now.Sub(s.since) >= silentAfter:
+		s.since = time.Time{}
+		return true
+	}
+	return false
+}
+
 // vacancy is how long a queue that was deleted stays away before it is declared
 // again. RabbitMQ tells its consumers a moment after the deletion. One that finds a
 // queue of that name again by then is moved there by the broker itself, without a
