@@ -39,10 +39,12 @@
 // A queue may be there in name only: RabbitMQ 3.10 keeps the record of a quorum queue
 // that is some seconds old when the broker is killed, and loses its process. It can be
 // declared, nacks what is published to it, and ends the connection of whoever consumes
-// it. A lane whose queue has refused everything for 4 seconds, or given no answer at all for 10
-// (the process is there, and never leads), deletes the queue and
-// declares it anew. What it held is lost with it; doorbells are rung again. Members
-// of a queue that elect a leader refuse for a second or two, so it is not done sooner.
+// it. Or the process is started again, alone, and never leads: then nothing is answered,
+// and the broker reads no more from a connection that publishes to it. A lane whose
+// queue has refused everything for 4 seconds, or answered nothing for 10, deletes the
+// queue, in the second case by a connection of its own, and has it declared anew. What
+// it held is lost with it; doorbells are rung again. Members of a queue that elect a
+// leader need a second or two, so it is not done sooner.
 //
 // When a lane cannot open (the queue's quorum is gone, or the node that holds it) its
 // receipts resolve with ErrUnconfirmed and so does everything published to it until the

@@ -57,6 +57,7 @@ type lane struct {
 
 	returned chan struct{} // a message came back: the queue is gone
 	dead     chan struct{} // the queue has refused everything for long
+	silent   chan struct{} // the queue has not answered for long
 	unlike   chan struct{} // a message is there for a queue that is not as it is to be
 	refused  time.Time     // since when it does, of the handler alone,
 	last     time.Time     // and when it did last
@@ -65,7 +66,7 @@ type lane struct {
 
 func newLane(cfg Config, log hclog.Logger, queue string, lost *losses) *lane {
 	return &lane{cfg: cfg, log: log, queue: queue, mode: cfg.delivery(queue), losses: lost, open: map[uint64]*taskqueue.Receipt{},
-		returned: make(chan struct{}, 1), dead: make(chan struct{}, 1), unlike: make(chan struct{}, 1)}
+		returned: make(chan struct{}, 1), dead: make(chan struct{}, 1), silent: make(chan struct{}, 1), unlike: make(chan struct{}, 1)}
 }
 
 // publish sends a message, or puts it in line.
@@ -154,7 +155,7 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 		defer close(handled)
 		l.handle(confirms, returns)
 	}()
-	for _, old := range []chan struct{}{l.returned, l.dead, l.unlike} { // said of what was before
+	for _, old := range []chan struct{}{l.returned, l.dead, l.silent, l.unlike} { // said of what was before
 		select {
 		case <-old:
 		default:
@@ -182,6 +183,8 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 				return err
 			}
 			l.log.Warn("queue took no message for long, replaced by a new one", "after", deadAfter)
+		case <-l.silent:
+			return l.removeAside(ctx, conn)
 		case <-l.unlike:
 			if err := l.remove(conn); err != nil {
 				l.log.Warn("queue has another type or other arguments and can't be deleted; it is used as it is", "error", err)
@@ -217,7 +220,7 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 		select {
 		case now := <-looks.C:
 			if quiet.look(now, l.unanswered()) {
-				l.giveUp()
+				signal(l.silent)
 			}
 		case r, ok := <-returns:
 			if !ok {
@@ -261,14 +264,13 @@ func (l *lane) refusal(now time.Time) {
 		l.refused = now
 	case now.Sub(l.refused) >= deadAfter:
 		l.refused = time.Time{}
-		l.giveUp()
+		signal(l.dead)
 	}
 }
 
-// giveUp asks for a new queue in the place of this one.
-func (l *lane) giveUp() {
+func signal(c chan<- struct{}) {
 	select {
-	case l.dead <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -319,10 +321,7 @@ func (l *lane) resume(channel *amqp.Channel, other bool) {
 // replace asks for another queue; the caller holds send.
 func (l *lane) replace() {
 	l.other = false
-	select {
-	case l.unlike <- struct{}{}:
-	default:
-	}
+	signal(l.unlike)
 }
 
 // hold lets messages wait from now on.

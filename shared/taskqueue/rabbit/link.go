@@ -201,7 +201,8 @@ func (l *link) dial(ctx context.Context, broker string) (*connection, error) {
 		}
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return &connection{Connection: conn, raw: raw, log: l.log}, nil
+	again := func(ctx context.Context) (*connection, error) { return l.dial(ctx, broker) }
+	return &connection{Connection: conn, raw: raw, log: l.log, again: again}, nil
 }
 
 // connection is an AMQP connection and the socket below it.
@@ -209,6 +210,8 @@ type connection struct {
 	*amqp.Connection
 	raw net.Conn
 	log hclog.Logger
+
+	again func(context.Context) (*connection, error) // makes another one to the same broker
 }
 
 // bounded runs a question to the broker. The library cannot be told to stop waiting, so

@@ -1,6 +1,7 @@
 package rabbit
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -11,6 +12,24 @@ import (
 func (l *lane) remove(conn *connection) error {
 	l.hold()
 	return conn.bounded(answerTimeout, func() error { return deleteOn(conn.Connection, l.queue) })
+}
+
+// removeAside deletes a queue that gives no answer, and gives the connection up: the
+// broker reads nothing from a connection while one of its channels waits for such a
+// queue, so the deletion has one of its own. The next generation declares the queue.
+func (l *lane) removeAside(ctx context.Context, conn *connection) error {
+	l.hold()
+	defer conn.end()
+	aside, err := conn.again(ctx)
+	if err == nil {
+		err = aside.bounded(answerTimeout, func() error { return deleteOn(aside.Connection, l.queue) })
+		aside.end()
+	}
+	if err != nil {
+		return fmt.Errorf("queue gives no answer and can't be deleted: %w", err)
+	}
+	l.log.Warn("queue gave no answer for long and was deleted; it is declared anew", "after", silentAfter)
+	return nil
 }
 
 // renew declares a queue that is gone and goes on with what waits for it. The handler
