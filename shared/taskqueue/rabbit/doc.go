@@ -41,7 +41,7 @@
 // declared, nacks what is published to it, and ends the connection of whoever consumes
 // it. Or the process is started again, alone, and never leads: then nothing is answered,
 // and the broker reads no more from a connection that publishes to it. A lane whose
-// queue has refused everything for 4 seconds, or answered nothing for 10, deletes the
+// queue has refused everything for 4 seconds, or answered nothing for 8, deletes the
 // queue, in the second case by a connection of its own, and has it declared anew. What
 // it held is lost with it; doorbells are rung again. Members of a queue that elect a
 // leader need a second or two, so it is not done sooner.

@@ -213,7 +213,7 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 		default:
 		}
 	}
-	looks := time.NewTicker(silentAfter / 5)
+	looks := time.NewTicker(time.Second)
 	defer looks.Stop()
 	var quiet silence
 	for {

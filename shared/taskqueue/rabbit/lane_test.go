@@ -42,8 +42,8 @@ func TestASilentQueueIsGivenUp(t *testing.T) {
 		out  bool
 		want bool
 	}{
-		{0, true, false}, {9, true, false}, {9.5, false, false}, {10, true, false}, {19.9, true, false},
-		{20, true, true}, {21, true, false}, {30.9, true, false}, {31, true, true},
+		{0, true, false}, {7, true, false}, {7.5, false, false}, {10, true, false}, {17.9, true, false},
+		{18, true, true}, {19, true, false}, {26.9, true, false}, {27, true, true},
 	} {
 		if got := quiet.look(at(step.at), step.out); got != step.want {
 			t.Errorf("at %v s: given up is %v, want %v", step.at, got, step.want)

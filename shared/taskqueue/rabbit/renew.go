@@ -59,7 +59,7 @@ const deadAfter = 4 * time.Second
 
 // silentAfter is how long a queue may give no answer at all, confirm or refusal, before
 // it is replaced too: the process of a quorum queue may be there and never lead.
-const silentAfter = 10 * time.Second
+const silentAfter = 8 * time.Second
 
 // silence is how long messages have been out without any answer.
 type silence struct{ since time.Time }
