@@ -58,7 +58,8 @@ type Delivery interface {
 	Ack() error
 	// Park sends it to the parking queue: it can never be worked on.
 	Park() error
-	// Requeue hands it back for another consumer.
+	// Requeue hands it back for another consumer. Its slot is sent no other before it
+	// asks again.
 	Requeue() error
 }
 

@@ -4,6 +4,14 @@
 // the receipts; the second waits for receipts in their order and marks every
 // offer that is confirmed by then with one script call.
 //
+// Under a backlog several nodes of a pool go in one message (package task): as many as a
+// 2 × slots-th part of those that are ready now, 16 at most. So a worker that takes a
+// message into each of its slots has no more than half of its fair share of what is ready.
+// A lone node goes alone and at once, and so does each while it is not known how many slots
+// there are, or one of the workers reads single tasks only. A message is one offer for the
+// broker alone: its nodes have their outbox entries, and later their claims, each its own.
+// A message that is lost or refused is published again, entry by entry as they are then.
+//
 // An offer whose receipt reports an error, or never comes, keeps its outbox
 // entry and is published again at the reader's next pass. A message may thus be
 // published twice; the second finds its attempt claimed and is dropped.
@@ -11,7 +19,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +29,6 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
-	"github.com/tradingflow/weather-station/shared/task"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -47,11 +53,15 @@ type Plans interface {
 // Fleet knows what the live workers carry.
 type Fleet interface {
 	Carries(pool, nodeType string) bool
+	// Room tells how many slots the workers of a pool have, and how many tasks of one
+	// message each of them reads; 0 slots are not known.
+	Room(pool string) (slots, pack int)
 }
 
 // Source hands out offers and takes them back.
 type Source interface {
 	Take(ctx context.Context, limit int) []ledger.Entry
+	Len() int // of what is left
 }
 
 // window is how many receipts may be open at once.
@@ -94,7 +104,7 @@ type Config struct {
 const confirmed = 20 * time.Millisecond
 
 type offer struct {
-	entry    ledger.Entry
+	entries  []ledger.Entry
 	receipt  *taskqueue.Receipt
 	patience time.Duration // how long its receipt is waited for,
 	until    time.Time     // which ends then
@@ -151,33 +161,6 @@ type dispatcher struct {
 	told     struct{ published, confirmed bool } // the first of this epoch
 }
 
-func (d *dispatcher) publish(ctx context.Context) error {
-	for ctx.Err() == nil {
-		batch := d.Source.Take(ctx, 512)
-		for i, e := range batch {
-			err := d.mayPublish(ctx, len(batch)-i)
-			if err == nil {
-				if err = d.offer(ctx, e); err != nil {
-					return err
-				}
-				continue
-			}
-			for _, e := range batch[i:] {
-				d.Done(e.ID)
-			}
-			if ledger.Fenced(err) {
-				d.Log.Warn("offers are held back: another coordinator leads", "count", len(batch)-i, "error", err)
-				if d.HeldBack != nil {
-					d.HeldBack(len(batch) - i)
-				}
-				return err
-			}
-			break
-		}
-	}
-	return nil
-}
-
 // mayPublish asks the ledger whether the epoch still holds, if that is in doubt.
 func (d *dispatcher) mayPublish(ctx context.Context, waiting int) error {
 	if d.Trusted == nil || d.Trusted() || time.Since(d.checked) < confirmed {
@@ -188,59 +171,6 @@ func (d *dispatcher) mayPublish(ctx context.Context, waiting int) error {
 		return err
 	}
 	d.checked = asked
-	return nil
-}
-
-// offer publishes one entry. Only a refusal by epoch is returned.
-func (d *dispatcher) offer(ctx context.Context, e ledger.Entry) error {
-	p, err := d.Plans.OfCycle(ctx, e.Attempt)
-	var n *plan.Node
-	if err == nil {
-		n = p.Node(e.Node)
-	}
-	if errors.Is(err, ledger.ErrGone) || (err == nil && n == nil) {
-		return d.gaveBack(e, d.Ledger.Drop(ctx, d.Epoch, e.ID))
-	}
-	if err != nil {
-		return d.gaveBack(e, err)
-	}
-	if !d.Fleet.Carries(n.Pool, n.Type) {
-		d.Log.Warn("node waits for a worker of its type", "flow", e.Flow, "cycle", e.Cycle, "node", e.Node, "type", n.Type, "pool", n.Pool)
-		return d.gaveBack(e, d.Ledger.Hold(ctx, d.Epoch, e, ledger.HeldByType(n.Pool, n.Type), "no_worker"))
-	}
-	t := task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool, Partitions: d.Partitions}
-	hop.Pass(hop.Offered, e.Attempt)
-	receipt, err := d.Publisher.Publish(ctx, taskqueue.Queue(d.Prefix, n.Pool), e.ID, t.Encode())
-	if err != nil {
-		if !d.down && ctx.Err() == nil {
-			d.down = true
-			d.Log.Warn("tasks can't be published", "error", err)
-		}
-		return d.gaveBack(e, err)
-	}
-	hop.Pass(hop.Published, e.Attempt)
-	if d.down {
-		d.down = false
-		d.Log.Info("tasks are published again")
-	}
-	if !d.told.published {
-		d.told.published = true
-		d.Log.Debug("first offer published")
-	}
-	patience := time.Duration(d.patience.Load())
-	select {
-	case d.open <- offer{e, receipt, patience, time.Now().Add(patience)}:
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-// gaveBack returns an entry to the reader and passes on a refusal by epoch.
-func (d *dispatcher) gaveBack(e ledger.Entry, err error) error {
-	d.Done(e.ID)
-	if ledger.Fenced(err) {
-		return err
-	}
 	return nil
 }
 
@@ -269,9 +199,9 @@ func (d *dispatcher) settle(ctx context.Context) error {
 		var back []string
 		for waiting = nil; o != nil; {
 			if isDone(o.receipt) && o.receipt.Err() == nil {
-				confirmed = append(confirmed, o.entry)
+				confirmed = append(confirmed, o.entries...)
 			} else {
-				back = append(back, o.entry.ID)
+				back = append(back, idsOf(o.entries)...)
 			}
 			o = nil
 			if len(confirmed)+len(back) < 128 {

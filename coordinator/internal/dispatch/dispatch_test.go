@@ -39,6 +39,8 @@ type bench struct {
 	epochErr error
 	checks   int
 	carries  bool
+	slots    int        // of the workers,
+	reads    int        // and how many tasks of one message they read
 	marked   [][]string // by call
 	dropped  []string
 	held     []string
@@ -105,11 +107,15 @@ func (b *bench) Publish(_ context.Context, queue, id string, body []byte) (*task
 	if b.publish != nil {
 		return nil, b.publish
 	}
-	t, err := task.Decode(body)
+	tasks, err := task.DecodePack(body)
 	if err != nil {
 		return nil, err
 	}
-	b.sent = append(b.sent, queue+" "+string(t.Node)+" "+t.Type)
+	what := queue
+	for _, t := range tasks {
+		what += " " + string(t.Node) + " " + t.Type
+	}
+	b.sent = append(b.sent, what)
 	r := taskqueue.NewReceipt()
 	b.receipts[id] = r
 	if !b.manual {
@@ -126,6 +132,14 @@ func (b *bench) OfCycle(context.Context, ids.Attempt) (*plan.Plan, error) {
 }
 
 func (b *bench) Carries(string, string) bool { b.mu.Lock(); defer b.mu.Unlock(); return b.carries }
+
+func (b *bench) Room(string) (slots, pack int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.slots, b.reads
+}
+
+func (b *bench) Len() int { return len(b.waiting) }
 
 func (b *bench) CheckEpoch(context.Context, ids.Epoch, int) error {
 	b.mu.Lock()

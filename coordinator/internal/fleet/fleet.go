@@ -36,13 +36,13 @@ type Fleet struct {
 	mu      sync.RWMutex
 	workers []ledger.Worker
 	known   bool // the records have been read
-	room    map[string]Room
+	room    map[string]room
 }
 
-// Room is what the live workers of a pool take.
-type Room struct {
-	Slots int // of all that take new tasks
-	Pack  int // tasks of one message that each of them reads
+// room is what the live workers of a pool take.
+type room struct {
+	slots int // of all that take new tasks
+	pack  int // tasks of one message that each of them reads
 }
 
 // New makes a fleet of no workers. paused tells whether a flow is held; lost
@@ -74,23 +74,25 @@ func (f *Fleet) Carries(pool, nodeType string) bool {
 	return false
 }
 
-// Room tells what the workers of a pool take, as of the last refresh; nothing when it is
-// not known.
-func (f *Fleet) Room(pool string) Room {
+// Room tells how many slots the workers of a pool have, but for those that drain, and how
+// many tasks of one message each of them reads, as of the last refresh; 0 slots when there
+// are none or it is not known.
+func (f *Fleet) Room(pool string) (slots, pack int) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.room[pool]
+	r := f.room[pool]
+	return r.slots, r.pack
 }
 
-func rooms(ws []ledger.Worker) map[string]Room {
-	all := map[string]Room{}
+func rooms(ws []ledger.Worker) map[string]room {
+	all := map[string]room{}
 	for _, w := range ws {
 		r, known := all[w.Pool]
-		if pack := max(w.Pack, 1); !known || pack < r.Pack {
-			r.Pack = pack
+		if pack := max(w.Pack, 1); !known || pack < r.pack {
+			r.pack = pack
 		}
 		if !w.Draining {
-			r.Slots += w.Concurrency
+			r.slots += w.Concurrency
 		}
 		all[w.Pool] = r
 	}

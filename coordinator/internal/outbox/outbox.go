@@ -144,9 +144,13 @@ func (r *Reader) scan(ctx context.Context) (string, error) {
 	}
 }
 
+// handOut gives entries to their queues, those in a row together, so that a receiver sees
+// how many there are.
 func (r *Reader) handOut(entries []ledger.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var to *Queue
+	var run []ledger.Entry
 	for _, e := range entries {
 		if _, held := r.hand[e.ID]; held {
 			continue
@@ -164,8 +168,13 @@ func (r *Reader) handOut(entries []ledger.Entry) {
 		if e.Kind == ledger.KindReady {
 			hop.Pass(hop.Read, e.Attempt)
 		}
-		q.put(e)
+		if q != to {
+			to.put(run)
+			to, run = q, nil
+		}
+		run = append(run, e)
 	}
+	to.put(run)
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -185,9 +194,12 @@ type Queue struct {
 	list []ledger.Entry
 }
 
-func (q *Queue) put(e ledger.Entry) {
+func (q *Queue) put(entries []ledger.Entry) {
+	if len(entries) == 0 {
+		return
+	}
 	q.mu.Lock()
-	q.list = append(q.list, e)
+	q.list = append(q.list, entries...)
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:

@@ -53,14 +53,19 @@ func (d *delivery) end(how ending) error {
 	if mine {
 		f.release(s)
 	}
-	if mine && how == ackedEarly {
+	if mine && (how == ackedEarly || how == requeued) {
 		f.count(s, false)
 	}
 	if !mine || d.from.stream.channel.IsClosed() {
 		return taskqueue.ErrStale
 	}
-	f.ends = append(f.ends, d)
+	if how == requeued {
+		f.backs = append(f.backs, d)
+	} else {
+		f.ends = append(f.ends, d)
+	}
 	if s.waits {
+		f.count(s, true)
 		f.line = append(f.line, s)
 		if next := f.take(s); next != nil {
 			f.line = f.line[:len(f.line)-1]

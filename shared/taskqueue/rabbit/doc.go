@@ -68,11 +68,11 @@
 // So what counts is the sum: of the prefetch of each consumer, and of the open messages of
 // each that was cancelled. It never exceeds the number of slots that hold a message of this
 // generation or could. Slots count from their first Receive on; one whose delivery became
-// stale, or was acked early, is busy and counts again from its next Receive. Where the sum
+// stale, was acked early or was handed back, is busy and counts again from its next Receive. Where the sum
 // falls short a consumer is added, for all missing slots together and at most every
 // 20 milliseconds. Where it would exceed, a consumer is cancelled and what arrived
-// for no slot is nacked, to be requeued. An early ack, and the hand-back of a slot that is
-// closed, follow the cancel, so that no other message comes in their place. A cancel waits
+// for no slot is nacked, to be requeued. An early ack, and a hand-back,
+// follow the cancel, so that no other message comes in their place. A cancel waits
 // for the broker's answer, since the library drops what arrives after one that doesn't.
 //
 // An ack with the mark "multiple" ends all open messages up to its tag. It is used when

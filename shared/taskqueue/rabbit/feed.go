@@ -24,7 +24,7 @@ type feed struct {
 	line    []*slot        // those that wait; the last one came last and is served first
 	ready   []*delivery    // messages that no slot has asked for yet
 	ends    []*delivery    // messages whose users have ended them
-	backs   []*delivery    // messages of slots that were closed
+	backs   []*delivery    // messages that were handed back, or whose slots were closed
 	serving bool           // a session looks after what follows
 	leaving []chan struct{}
 }

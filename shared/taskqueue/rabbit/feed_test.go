@@ -98,3 +98,24 @@ func TestRenewal(t *testing.T) {
 		return err == nil && d == taskqueue.Depth{}
 	})
 }
+
+// TestHandedBackIsNotSentAgain to the slot that handed it back, before it asks.
+func TestHandedBackIsNotSentAgain(t *testing.T) {
+	b := newBench(t)
+	c := rabbit.NewConsumer(b.cfg)
+	start(t, b.publisher, c)
+	s := slots(t, c, b.queue, 1)[0]
+	for range 3 {
+		resolves(t, b.publish(t, b.queue), nil)
+	}
+	for range 3 {
+		d, err := s.Receive(t.Context())
+		must(t, err)
+		must(t, d.Requeue())
+		until(t, "all three wait, with no consumer", func() bool {
+			d, err := b.admin.Depth(t.Context(), b.queue)
+			return err == nil && d == taskqueue.Depth{Ready: 3}
+		})
+	}
+	must(t, s.Close())
+}

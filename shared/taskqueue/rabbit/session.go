@@ -278,10 +278,8 @@ func (s *session) finish(ends []*delivery) (early []*delivery, err error) {
 			done = append(done, d)
 		case ackedEarly:
 			early = append(early, d)
-		case parked:
-			err = s.tell(d, func() error { return d.from.stream.channel.Reject(d.tag, false) })
 		default:
-			err = s.handBack([]*delivery{d})
+			err = s.tell(d, func() error { return d.from.stream.channel.Reject(d.tag, false) })
 		}
 		if err != nil {
 			return nil, err

@@ -2,6 +2,21 @@
 // goroutine serves one slot, and a slot holds one message, so a worker never has
 // a message that another could work on.
 //
+// # Messages of several tasks
+//
+// Under a backlog a message carries several tasks. They run at the same time, at as many
+// places as are free; there is a place for each slot, and a slot's message takes one. So
+// messages may be here for which there is no place. A task waits for one for a second, since
+// other workers may be idle meanwhile. Then a message of which nothing has begun is handed
+// back, and its slot receives again when there is a place. Of a message that has begun, the
+// rest is declined: the leader offers it again. A message is acked when all its tasks are
+// ended or offered again, and handed back if one of them is to be: the ledger refuses the
+// others then, for they are ended. A worker that dies with such a message leaves it to
+// another one, which claims what was not claimed and makes suspects of what was; the leader
+// finds those whose worker is gone, and a suspect that lives loses nothing. A message is
+// acked early when one of its attempts has run long. What waits then is safe all the same:
+// it has begun or was offered again long ago.
+//
 // # In which order, and why
 //
 // The claim comes before anything runs, with a token made here, so that asking
@@ -143,13 +158,14 @@ func Run(ctx context.Context, cfg Config) error {
 	})
 	var slots sync.WaitGroup
 	var declined sync.Map
+	crew := newCrew(cfg.Slots)
 	for range cfg.Slots {
 		slot, err := cfg.Source.Slot(cfg.Queue)
 		if err != nil {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -196,6 +212,9 @@ type server struct {
 	slot     taskqueue.Slot
 	held     ids.Attempt // of the message in hand
 	declined *sync.Map   // node types, of all slots
+	crew     *crew       // of all slots
+	placed   bool        // the slot has a place for its message
+	crowded  bool        // it found none for the last one
 
 	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
 	work    context.Context //nolint:containedctx // later this one's the attempts,
@@ -209,7 +228,7 @@ func (s *server) serve() error {
 		}
 	}()
 	for {
-		d, err := s.slot.Receive(s.taking)
+		d, err := s.next()
 		if err != nil {
 			if s.taking.Err() != nil {
 				return nil
@@ -220,6 +239,7 @@ func (s *server) serve() error {
 		if s.taking.Err() == nil {
 			how = s.handle(d)
 		}
+		s.leave()
 		switch how {
 		case ack:
 			s.end(d.Ack())
@@ -254,54 +274,6 @@ func (s *server) about(a ids.Attempt) hclog.Logger {
 	return s.Log.With("flow", a.Flow, "cycle", a.Cycle, "node", a.Node, "attempt", a.N)
 }
 
-// handle sees one message through.
-func (s *server) handle(d taskqueue.Delivery) ending {
-	t, err := task.Decode(d.Body())
-	if err != nil {
-		s.Log.Error("message is no task and is parked", "error", err)
-		s.end(d.Park())
-		return ended
-	}
-	s.held = t.Attempt
-	hop.Pass(hop.Received, t.Attempt)
-	if counts, err := s.heed(t); err != nil {
-		return s.unclaimed(err, t.Attempt)
-	} else if !counts {
-		s.about(t.Attempt).Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
-		return ack
-	}
-	h := s.Registry.Lookup(t.Type)
-	if h == nil {
-		s.tell(t.Attempt, t.Type)
-		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
-		if err != nil {
-			return s.unclaimed(err, t.Attempt)
-		}
-		return ack
-	}
-	q := ledger.ClaimRequest{Attempt: t.Attempt, Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Redelivered: d.Redelivered()}
-	var claim ledger.Claim
-	var refusal ledger.Refusal
-	var sent time.Time
-	err = s.insist(func() (err error) {
-		sent = time.Now()
-		hop.Pass(hop.Claiming, t.Attempt)
-		claim, refusal, err = s.Ledger.Claim(s.work, q)
-		return err
-	})
-	switch {
-	case err != nil:
-		return s.unclaimed(err, t.Attempt)
-	case refusal != ledger.Granted:
-		if s.Log.IsDebug() {
-			s.about(t.Attempt).Debug("claim refused", "why", refusal)
-		}
-		return ack
-	}
-	hop.Pass(hop.Claimed, t.Attempt)
-	return s.run(d, claim, h, sent)
-}
-
 // tell says once per type that it is declined: offers come again and again.
 func (s *server) tell(a ids.Attempt, nodeType string) {
 	level := hclog.Warn
@@ -324,27 +296,6 @@ func (s *server) unclaimed(err error, a ids.Attempt) ending {
 	// granted all the same, its lease runs out; if not, the node is offered again.
 	s.about(a).Error("task can't be claimed", "error", err)
 	return ack
-}
-
-// run runs a claimed attempt and reports it. The message is acked early if that
-// takes longer than EarlyAck.
-func (s *server) run(d taskqueue.Delivery, c ledger.Claim, h node.Handler, sent time.Time) ending {
-	held, drop := s.Claims.Hold(s.work, c.Attempt, c.Token, sent)
-	defer drop()
-	stop := s.ackLate(d)
-	began := time.Now()
-	hop.Pass(hop.Started, c.Attempt)
-	r := s.start(held, c, h)
-	hop.Pass(hop.Handled, c.Attempt)
-	if s.Ran != nil && r.Started {
-		s.Ran(string(r.Status), time.Since(began))
-	}
-	how := s.report(c, r)
-	hop.Pass(hop.Completed, c.Attempt)
-	if stop() {
-		return ended
-	}
-	return how
 }
 
 // start runs the attempt, if it may. An at-most-once node needs its once-key.

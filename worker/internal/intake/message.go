@@ -1,0 +1,182 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tradingflow/weather-station/shared/hop"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/task"
+	"github.com/tradingflow/weather-station/shared/taskqueue"
+	"github.com/tradingflow/weather-station/worker/internal/settle"
+	"github.com/tradingflow/weather-station/worker/node"
+)
+
+// message is a message in hand.
+type message struct {
+	taskqueue.Delivery
+	first sync.Once
+	stop  func() bool // ends the wait for an early ack; nil before the first attempt runs
+}
+
+// handle sees one message through. It has one task, as a rule.
+func (s *server) handle(d taskqueue.Delivery) ending {
+	tasks, err := task.DecodePack(d.Body())
+	if err != nil && len(tasks) == 0 {
+		s.Log.Error("message is no task and is parked", "error", err)
+		s.end(d.Park())
+		return ended
+	}
+	if err != nil {
+		s.Log.Error("tasks of a message can't be read and are dropped", "error", err)
+	}
+	s.held = tasks[0].Attempt
+	if !s.placed && !s.enterWithin(patience) {
+		s.crowded = s.taking.Err() == nil
+		return requeue
+	}
+	s.placed = true
+	m := &message{Delivery: d}
+	var how ending
+	if len(tasks) == 1 {
+		how = s.one(m, tasks[0])
+	} else {
+		how = s.several(m, tasks)
+	}
+	if m.stop != nil && m.stop() {
+		return ended
+	}
+	return how
+}
+
+// several runs the tasks of one message at the places that are free or become so soon,
+// the first one at the slot's own. What is left then is offered again.
+func (s *server) several(m *message, tasks []task.Task) ending {
+	results := make(chan ending, len(tasks))
+	see := func(t task.Task) { defer s.crew.leave(); results <- s.one(m, t) }
+	s.placed = false // it leaves with the first task
+	go see(tasks[0])
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	started := 1
+	for started < len(tasks) && s.crew.enter(over.C, s.taking.Done()) {
+		go see(tasks[started])
+		started++
+	}
+	for _, t := range tasks[started:] {
+		go func() { results <- s.offerAgain(t) }()
+	}
+	how := ack
+	for range tasks {
+		if r := <-results; r == requeue {
+			how = requeue
+		}
+	}
+	return how
+}
+
+// offerAgain has the leader offer a task of this message to another worker. The rest of
+// the message goes on, so it can't be handed back.
+func (s *server) offerAgain(t task.Task) ending {
+	if s.reports.Err() != nil {
+		return requeue
+	}
+	err := settle.Insist(s.reports, func() error { return s.Ledger.Decline(s.reports, t.Attempt, s.Worker, declineDelay) })
+	log := s.about(t.Attempt)
+	switch {
+	case err == nil:
+		log.Debug("no place for a task; it is offered again")
+	case s.reports.Err() != nil:
+		return requeue
+	default:
+		log.Debug("no place for a task, and it can't be offered again", "error", err)
+	}
+	return ack
+}
+
+// one sees one task through.
+func (s *server) one(m *message, t task.Task) ending {
+	hop.Pass(hop.Received, t.Attempt)
+	if counts, err := s.heed(t); err != nil {
+		return s.unclaimed(err, t.Attempt)
+	} else if !counts {
+		s.about(t.Attempt).Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
+		return ack
+	}
+	h := s.Registry.Lookup(t.Type)
+	if h == nil {
+		s.tell(t.Attempt, t.Type)
+		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
+		if err != nil {
+			return s.unclaimed(err, t.Attempt)
+		}
+		return ack
+	}
+	q := ledger.ClaimRequest{Attempt: t.Attempt, Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Redelivered: m.Redelivered()}
+	var claim ledger.Claim
+	var refusal ledger.Refusal
+	var sent time.Time
+	err := s.insist(func() (err error) {
+		sent = time.Now()
+		hop.Pass(hop.Claiming, t.Attempt)
+		claim, refusal, err = s.Ledger.Claim(s.work, q)
+		return err
+	})
+	switch {
+	case err != nil:
+		return s.unclaimed(err, t.Attempt)
+	case refusal != ledger.Granted:
+		if s.Log.IsDebug() {
+			s.about(t.Attempt).Debug("claim refused", "why", refusal)
+		}
+		return ack
+	}
+	hop.Pass(hop.Claimed, t.Attempt)
+	return s.run(m, claim, h, sent)
+}
+
+// run runs a claimed attempt and reports it. The message is acked early if its attempts
+// take longer than EarlyAck.
+func (s *server) run(m *message, c ledger.Claim, h node.Handler, sent time.Time) ending {
+	held, drop := s.Claims.Hold(s.work, c.Attempt, c.Token, sent)
+	defer drop()
+	m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
+	began := time.Now()
+	hop.Pass(hop.Started, c.Attempt)
+	r := s.start(held, c, h)
+	hop.Pass(hop.Handled, c.Attempt)
+	if s.Ran != nil && r.Started {
+		s.Ran(string(r.Status), time.Since(began))
+	}
+	how := s.report(c, r)
+	hop.Pass(hop.Completed, c.Attempt)
+	return how
+}
+
+// next receives a message. A slot that found no place for its last one waits for a place,
+// and keeps it for the next one for a while: not every message of a deep queue is to come
+// here and go back.
+func (s *server) next() (taskqueue.Delivery, error) {
+	if s.crowded {
+		s.crowded = false
+		if !s.crew.enter(nil, s.taking.Done()) {
+			return nil, s.taking.Err()
+		}
+		s.placed = true
+		ctx, cancel := context.WithTimeout(s.taking, patience)
+		d, err := s.slot.Receive(ctx)
+		cancel()
+		if err == nil {
+			return d, nil
+		}
+		s.leave()
+		if s.taking.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+	}
+	return s.slot.Receive(s.taking)
+}
