@@ -31,7 +31,7 @@ type Settings struct {
 	RabbitmqURL       string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix            string        `help:"First part of every key and queue name." default:"station"`
 	Partitions        int           `help:"How many partitions the flows are spread over, each with a leader and a ledger of its own, 64 at most. A property of the deployment: the same on every coordinator, and never changed while it runs." default:"1" placeholder:"NUMBER"`
-	QueueType         string        `help:"Type of the queues: ${enum}; auto is quorum with several addresses in --rabbitmq-url and transient with one." enum:"auto,quorum,classic,transient" default:"auto"`
+	QueueType         string        `help:"Type of the queues: quorum, classic, transient, or auto, which is quorum with several addresses in --rabbitmq-url and transient with one." default:"auto"`
 	PoolQueueTypes    []string      `help:"Exceptions, as POOL=TYPE, separated by commas." sep:"," placeholder:"POOL=TYPE"`
 	HTTPAddr          string        `help:"Where the API is served. It asks for no credentials: bind it to loopback or a private network." default:"127.0.0.1:7002" placeholder:"HOST:PORT"`
 	Pprof             string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
@@ -52,7 +52,7 @@ type Settings struct {
 
 // Validate checks what one value alone does not show.
 func (s *Settings) Validate() error {
-	_, err := rabbit.ParsePools(s.PoolQueueTypes)
+	_, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)
 	return errors.Join(err, partition.Check(s.Prefix, s.Partitions))
 }
 
@@ -85,7 +85,7 @@ func run(args []string) int {
 func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 	cfg := Config{ID: s.ID, Prefix: s.Prefix, LeaseTTL: s.LeaderTTL, Lease: s.Lease, Within: s.RepairWithin, MaxLost: s.MaxLost, Detailed: s.KeepDetailed, Kept: s.KeepCycles, OnceKeep: s.OnceKeep,
 		Webhook: s.AlertWebhook, Advertise: s.Advertise, PresenceAddress: s.PresenceAdvertise, Log: log}
-	pools, err := rabbit.ParsePools(s.PoolQueueTypes)
+	pools, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)
 	if err != nil {
 		return err
 	}

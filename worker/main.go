@@ -18,7 +18,7 @@ type Settings struct {
 	RedisURL     string        `help:"Where the ledger is: redis://, rediss://, redis+sentinel:// or redis+cluster://." default:"redis://127.0.0.1:6379/0"`
 	RabbitmqURL  string        `help:"Where the task queues are: amqp:// or amqps://; several brokers of one cluster with commas between." default:"amqp://guest:guest@127.0.0.1:5672/"`
 	Prefix       string        `help:"First part of every key and queue name." default:"station"`
-	QueueType    string        `help:"Type of the queues: ${enum}; auto is quorum with several addresses in --rabbitmq-url and transient with one." enum:"auto,quorum,classic,transient" default:"auto"`
+	QueueType    string        `help:"Type of the queues: quorum, classic, transient, or auto, which is quorum with several addresses in --rabbitmq-url and transient with one." default:"auto"`
 	HTTPAddr     string        `help:"Where /livez, /readyz and /metrics are served; empty for nowhere." default:"127.0.0.1:7003" placeholder:"HOST:PORT"`
 	Pprof        string        `help:"Where Go's profiles (/debug/pprof/) and recordings of hops (/debug/hops) are served: a loopback address, since they show memory and can slow the process down; off when empty." placeholder:"HOST:PORT"`
 	Advertise    string        `help:"HOST:PORT under which coordinators reach --http-addr." placeholder:"HOST:PORT"`
@@ -39,7 +39,7 @@ type Settings struct {
 
 // Validate checks what one value alone does not show.
 func (s *Settings) Validate() error {
-	_, err := rabbit.ParsePools(s.PoolQueueTypes)
+	_, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)
 	return err
 }
 

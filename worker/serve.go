@@ -27,7 +27,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	if s.Grace == 0 { // asked for: the flag has a default
 		cfg.Grace = -1
 	}
-	pools, err := rabbit.ParsePools(s.PoolQueueTypes)
+	pools, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)
 	if err != nil {
 		return err
 	}

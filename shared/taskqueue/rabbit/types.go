@@ -26,10 +26,14 @@ const (
 
 var types = []string{Auto, Quorum, Classic, Transient}
 
-// ParsePools reads exceptions, each as pool=type. All faults are listed.
-func ParsePools(entries []string) (map[string]string, error) {
+// ParseTypes checks the type of queues as it is set and reads the exceptions from it,
+// each as pool=type. All faults are listed.
+func ParseTypes(kind string, entries []string) (map[string]string, error) {
 	pools := map[string]string{}
 	var faults []error
+	if !slices.Contains(types, kind) {
+		faults = append(faults, fmt.Errorf("queue type: %q is none; want %s", kind, oneOf()))
+	}
 	for _, e := range entries {
 		pool, kind, found := strings.Cut(strings.TrimSpace(e), "=")
 		_, twice := pools[pool]

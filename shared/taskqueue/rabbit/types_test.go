@@ -12,16 +12,16 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue/rabbit"
 )
 
-func TestParsePools(t *testing.T) {
-	got, err := rabbit.ParsePools([]string{"research=transient", " live=quorum"})
+func TestParseTypes(t *testing.T) {
+	got, err := rabbit.ParseTypes(rabbit.Auto, []string{"research=transient", " live=quorum"})
 	if want := map[string]string{"research": rabbit.Transient, "live": rabbit.Quorum}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
-	_, err = rabbit.ParsePools([]string{"research", "live=mirrored", "a b=quorum", "x=auto", "x=classic"})
+	_, err = rabbit.ParseTypes("stream", []string{"research", "live=mirrored", "a b=quorum", "x=auto", "x=classic"})
 	if err == nil {
 		t.Fatal("faults are taken")
 	}
-	for _, want := range []string{`"research"`, `"mirrored"`, "a b", `"x" has two`} {
+	for _, want := range []string{`"stream"`, `"research"`, `"mirrored"`, "a b", `"x" has two`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not name %s: %v", want, err)
 		}
