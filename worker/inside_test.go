@@ -84,7 +84,7 @@ func TestReporterLives(t *testing.T) {
 // the servers.
 func TestProfilesStayHere(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "7009"} {
-		s := Settings{Concurrency: 1, Lease: time.Second, RedisURL: "redis://127.0.0.1:1/0", Pprof: address}
+		s := Settings{Concurrency: 1, Lease: time.Second, RedisURL: "redis://127.0.0.1:1/0", Pprof: address, QueueType: "auto"}
 		err := serve(t.Context(), s, hclog.NewNullLogger(), nil)
 		if process.ExitCode(err) != process.ExitUsage || !strings.Contains(err.Error(), "pprof") {
 			t.Errorf("%q: %v", address, err)
