@@ -13,6 +13,10 @@
 // fails the row: it would prove nothing. A failed row leaves its evidence in a
 // folder, and its seed.
 //
+// Before the first fault flows like those of the row run and are removed again: what
+// processes and Redis hold then is the baseline. At the end the row's flows are removed
+// too, and what is held has to come back to it, or something leaks with each fault.
+//
 // # What a seed repeats
 //
 // The flows, the kinds of fault, their order, the drawn moments and durations.

@@ -25,6 +25,7 @@ type Trial struct {
 	result  *Result
 	set     *servers.Set
 	cluster *rig.Cluster
+	base    *baseline // of cluster; nil = it is not held to one
 	flows   []load.Flow
 	parts   int // clusters started
 }
@@ -81,6 +82,11 @@ func (t *Trial) Start(ctx context.Context, o rig.Options, l load.Config) (*rig.C
 		return nil, err
 	}
 	t.cluster = c
+	if t.base = nil; t.Lab.Slack == 0 && o.Apart == "" { // a short run has no time for it
+		if t.base, err = t.warm(ctx, c, l); err != nil {
+			return nil, err
+		}
+	}
 	l.Seed = t.Seed
 	t.flows = load.Flows(l)
 	if err := c.Register(ctx, t.flows); err != nil {
@@ -112,6 +118,9 @@ func (t *Trial) finish(ctx context.Context) error {
 	c.Sayf("judged: %d cycles, %d claims, %d executions, %d of them again, %d repairs: %d violations", v.Cycles, v.Claims, v.Runs, v.Again, v.Repairs, len(v.Violations))
 	for _, x := range v.Violations[:min(5, len(v.Violations))] {
 		c.Sayf("  ! %s", clip(x, 300))
+	}
+	if t.base != nil && len(t.result.Violations) == 0 { // else the keys are evidence
+		t.atRest(ctx, c, t.base)
 	}
 	if len(t.result.Violations) > 0 {
 		if err := c.Keep(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/deploy/dev/histcheck"
+	"github.com/tradingflow/weather-station/deploy/dev/procs"
 	"github.com/tradingflow/weather-station/deploy/dev/recorder"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -151,11 +152,14 @@ func (c *Cluster) verify(ctx context.Context, v *Verdict) error {
 	return nil
 }
 
+// Serves is where a part answers HTTP.
+func (c *Cluster) Serves(p *procs.Process) string { return flag(p, "--http-addr") }
+
 // address is that of a coordinator that runs.
 func (c *Cluster) address() string {
 	for _, p := range c.Coordinators {
 		if p.Running() {
-			return flag(p, "--http-addr")
+			return c.Serves(p)
 		}
 	}
 	return ""

@@ -200,10 +200,13 @@ func (c *Cluster) process(binary, name string, args []string) (*procs.Process, e
 	p := &procs.Process{Name: name, Path: filepath.Join(c.Servers.Bin, binary), Log: c.path(name + ".log"), Env: append([]string(nil), c.Env...),
 		Args: append([]string{"--id", name, "--prefix", c.Prefix, "--redis-url", redis, "--rabbitmq-url", rabbit,
 			"--lease", c.Lease.String(), "--log-level", "info"}, args...)}
-	if c.apart(name) {
+	if c.apart(name) { // its loopback is another
 		p.Path, p.Args = c.Net.Command(p.Path, p.Args)
+		return p, nil
 	}
-	return p, nil
+	profiles, err := procs.Address()
+	p.Args = append(p.Args, "--pprof", profiles)
+	return p, err
 }
 
 // link puts a relay between two parts and returns the address, in the form in
