@@ -161,19 +161,28 @@ func (c *Cluster) descriptors(p *procs.Process) (others, redis int64, err error)
 		}
 	}
 	folder := fmt.Sprintf("/proc/%d/", p.Pid())
-	table, err := os.ReadFile(folder + "net/tcp")
-	if err != nil {
-		return 0, 0, err
-	}
-	inodes := map[string]bool{}
-	for l := range strings.Lines(string(table)) {
-		if f := strings.Fields(l); len(f) > 9 && there[f[2][strings.IndexByte(f[2], ':')+1:]] {
-			inodes["socket:["+f[9]+"]"] = true
+	toRedis := map[string]bool{} // of sockets, by inode
+	for _, table := range []struct {
+		name  string
+		inode int // column
+	}{{"tcp", 9}, {"tcp6", 9}, {"unix", 6}} {
+		text, err := os.ReadFile(folder + "net/" + table.name)
+		if err != nil {
+			return 0, 0, err
+		}
+		for l := range strings.Lines(string(text)) {
+			if f := strings.Fields(l); len(f) > table.inode {
+				_, port, _ := strings.Cut(f[2], ":")
+				toRedis["socket:["+f[table.inode]+"]"] = table.name == "tcp" && there[port]
+			}
 		}
 	}
 	open, err := os.ReadDir(folder + "fd")
 	for _, e := range open {
-		if to, err := os.Readlink(folder + "fd/" + e.Name()); err == nil && inodes[to] {
+		to, _ := os.Readlink(folder + "fd/" + e.Name())
+		// A connection that was reset is in no table. The pool to Redis keeps such ones
+		// until it is their turn; all others are read from, and so closed.
+		if is, known := toRedis[to]; is || !known && strings.HasPrefix(to, "socket:") {
 			redis++
 		} else {
 			others++
