@@ -17,6 +17,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/schedule"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/task"
 )
 
@@ -26,19 +27,24 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 		key = uuid.NewString() // the call itself may be repeated on its way to Redis
 	}
 	var out ledger.Started
+	var p *plan.Plan
 	err := again(ctx, func() error {
 		f, err := c.get(ctx, id)
 		if err != nil {
 			return err
 		}
-		p, err := f.Plan()
-		if err != nil {
+		if p, err = f.Plan(); err != nil {
 			return err
 		}
+		occasion := plans.TriggerOccasion(f.Record.UID, key)
+		cycle := ids.CycleUUID(occasion, p.Revision)
+		c.of(id).Plans.Learn(p, cycle) // before its first nodes are to be offered
 		out, err = c.of(id).Ledger.StartCycle(ctx, 0, ledger.Start{
-			Plan: p, TriggerKey: key, Occasion: plans.TriggerOccasion(f.Record.UID, key),
-			Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
+			Plan: p, TriggerKey: key, Occasion: occasion, Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
 		})
+		if err != nil || out.Before {
+			c.of(id).Plans.Forget(id, cycle)
+		}
 		if errors.Is(err, ledger.ErrStale) || errors.Is(err, ledger.ErrGone) {
 			c.cfg.Registry.Refresh(id)
 			if merr := c.of(id).Mirror.One(ctx, id); merr != nil {
@@ -54,10 +60,14 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 	if err != nil {
 		return api.CycleSummary{}, translate(err, flowName(id))
 	}
-	if !out.Before {
-		c.cfg.Log.Info("cycle started by hand", "flow", id, "cycle", out.Cycle)
+	if out.Before {
+		return c.summary(ctx, id, out.Cycle)
 	}
-	return c.summary(ctx, id, out.Cycle)
+	c.cfg.Log.Info("cycle started by hand", "flow", id, "cycle", out.Cycle)
+	return cycleSummary(ledger.CycleState{
+		Flow: id, Cycle: out.Cycle, UUID: out.UUID, Status: api.CycleRunning, Trigger: api.TriggerManual, Revision: p.Revision,
+		StartedAt: out.At, Total: int64(len(p.Nodes)),
+	}, out.At), nil
 }
 
 func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {

@@ -48,6 +48,8 @@ type Publisher interface {
 // Plans finds the plan of a cycle.
 type Plans interface {
 	OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error)
+	// Prefetch makes OfCycle quick for all of these.
+	Prefetch(ctx context.Context, attempts []ids.Attempt)
 }
 
 // Fleet knows what the live workers carry.

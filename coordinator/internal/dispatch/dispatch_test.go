@@ -124,6 +124,8 @@ func (b *bench) Publish(_ context.Context, queue, id string, body []byte) (*task
 	return r, nil
 }
 
+func (b *bench) Prefetch(context.Context, []ids.Attempt) {}
+
 func (b *bench) OfCycle(context.Context, ids.Attempt) (*plan.Plan, error) {
 	p := &plan.Plan{Nodes: []plan.Node{{ID: "a", Type: "t", Pool: "fast"}, {ID: "b", Type: "t", Pool: "slow"}}}
 	b.mu.Lock()

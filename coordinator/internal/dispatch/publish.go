@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/shared/hop"
+	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/task"
@@ -64,6 +65,13 @@ func packSize(waiting, slots, most int) int {
 
 // sort finds what can be offered, by pool. Only a refusal by epoch is returned.
 func (d *dispatcher) sort(ctx context.Context, batch []ledger.Entry) (pools []ready, err error) {
+	if len(batch) > 1 { // of many cycles, maybe, each of which may have to be asked for
+		attempts := make([]ids.Attempt, len(batch))
+		for i, e := range batch {
+			attempts[i] = e.Attempt
+		}
+		d.Plans.Prefetch(ctx, attempts)
+	}
 	for _, e := range batch {
 		n, err := d.node(ctx, e)
 		if err != nil {

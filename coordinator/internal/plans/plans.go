@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/registry"
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -124,6 +125,29 @@ func (c *Cache) OfCycle(ctx context.Context, a ids.Attempt) (*plan.Plan, error) 
 		c.Learn(p, a.UUID)
 	}
 	return p, err
+}
+
+// atOnce is how many cycles Prefetch asks for at the same time.
+const atOnce = 16
+
+// Prefetch looks up what OfCycle would have to ask for, for all attempts at the same
+// time. What fails here OfCycle tells.
+func (c *Cache) Prefetch(ctx context.Context, attempts []ids.Attempt) {
+	asked := map[cycle]bool{}
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, a := range attempts {
+		key := cycle{a.Flow, a.UUID}
+		c.mu.Lock()
+		_, known := c.cycles[key]
+		c.mu.Unlock()
+		if known || asked[key] {
+			continue
+		}
+		asked[key] = true
+		g.Go(func() error { _, err := c.OfCycle(ctx, a); return err })
+	}
+	_ = g.Wait() // told by OfCycle
 }
 
 // Of returns the plan that a cycle runs or ran. ledger.ErrGone when there is

@@ -120,6 +120,24 @@ func TestALearnedCycleIsNotRead(t *testing.T) {
 	}
 }
 
+// TestPrefetch asks once for each cycle that is not known, and for no other.
+func TestPrefetch(t *testing.T) {
+	s := &store{cycles: map[int64]ledger.CycleState{2: byHand(first, 2, 1)}}
+	r := &now{flow(first, 1)}
+	c := plans.New(s, r)
+	c.Learn(runs(r.f), bySlot(first, 1, 1).UUID)
+	asked := []ids.Attempt{attempt(byHand(first, 2, 1)), attempt(bySlot(first, 1, 1)), attempt(byHand(first, 2, 1))}
+	c.Prefetch(t.Context(), asked)
+	if s.reads != 1 {
+		t.Errorf("%d reads for one cycle that was not known", s.reads)
+	}
+	for _, a := range asked {
+		if p, err := c.OfCycle(t.Context(), a); err != nil || p != runs(r.f) || s.reads != 1 {
+			t.Errorf("%v, %v after %d reads", p, err, s.reads)
+		}
+	}
+}
+
 // TestAFlowMadeAgain: its first revision is not what the cycles of the deleted
 // flow ran, though both are number 1.
 func TestAFlowMadeAgain(t *testing.T) {
