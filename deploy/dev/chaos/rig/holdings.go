@@ -142,7 +142,7 @@ func (c *Cluster) holding(ctx context.Context, p *procs.Process) (h Holding, err
 }
 
 // descriptors counts a process's open files: those that are connections to Redis, which
-// may go over a relay, and all others.
+// may go over a relay, and all others, without a worker's to the recorder.
 func (c *Cluster) descriptors(p *procs.Process) (others, redis int64, err error) {
 	addresses := hostPort.FindAllString(flag(p, "--redis-url"), -1)
 	for _, name := range c.Servers.Nodes("redis") {
@@ -161,7 +161,7 @@ func (c *Cluster) descriptors(p *procs.Process) (others, redis int64, err error)
 		}
 	}
 	folder := fmt.Sprintf("/proc/%d/", p.Pid())
-	toRedis := map[string]bool{} // of sockets, by inode
+	toRedis, recorder := map[string]bool{}, map[string]bool{} // of sockets, by inode
 	for _, table := range []struct {
 		name  string
 		inode int // column
@@ -173,7 +173,9 @@ func (c *Cluster) descriptors(p *procs.Process) (others, redis int64, err error)
 		for l := range strings.Lines(string(text)) {
 			if f := strings.Fields(l); len(f) > table.inode {
 				_, port, _ := strings.Cut(f[2], ":")
-				toRedis["socket:["+f[table.inode]+"]"] = table.name == "tcp" && there[port]
+				at := "socket:[" + f[table.inode] + "]"
+				toRedis[at] = table.name == "tcp" && there[port]
+				recorder[at] = table.name == "unix"
 			}
 		}
 	}
@@ -182,9 +184,11 @@ func (c *Cluster) descriptors(p *procs.Process) (others, redis int64, err error)
 		to, _ := os.Readlink(folder + "fd/" + e.Name())
 		// A connection that was reset is in no table. The pool to Redis keeps such ones
 		// until it is their turn; all others are read from, and so closed.
-		if is, known := toRedis[to]; is || !known && strings.HasPrefix(to, "socket:") {
+		switch is, known := toRedis[to]; {
+		case recorder[to]: // a pool of the harness's
+		case is, !known && strings.HasPrefix(to, "socket:"):
 			redis++
-		} else {
+		default:
 			others++
 		}
 	}
