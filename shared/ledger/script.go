@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -29,7 +30,11 @@ type script struct {
 
 var argPattern = regexp.MustCompile(`\[(\d+)\]`)
 
-func loadScripts() (map[string]*script, error) {
+// loadScripts returns the scripts by name. They are put together once a process, and are
+// not changed.
+var loadScripts = sync.OnceValues(composeScripts)
+
+func composeScripts() (map[string]*script, error) {
 	shared, err := luaFiles.ReadFile("lua/prelude.lua")
 	if err != nil {
 		return nil, fmt.Errorf("read prelude: %w", err)
