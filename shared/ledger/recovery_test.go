@@ -35,7 +35,7 @@ func TestWhereThingsComeFrom(t *testing.T) {
 		if doc := must(l.Document(ctx, "f")); string(doc) != "{}" {
 			t.Errorf("document %q", doc)
 		}
-		if doc := must(l.Document(ctx, "g")); doc != nil {
+		if doc := must(l.Document(ctx, "nowhere")); doc != nil {
 			t.Errorf("document %q of no flow", doc)
 		}
 		if high := must(l.Epoch(ctx)); high != ids.Epoch(10) {

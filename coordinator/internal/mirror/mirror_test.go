@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type flows struct {
 	known, etcd map[ids.FlowID]*registry.Flow
 	away        error
-	asked       int
+	asked       atomic.Int64
 }
 
 func newFlows() *flows {
@@ -47,7 +48,7 @@ func (f *flows) List() []*registry.Flow {
 }
 
 func (f *flows) Fresh(_ context.Context, id ids.FlowID) (*registry.Flow, error) {
-	f.asked++
+	f.asked.Add(1)
 	return f.etcd[id], f.away
 }
 
@@ -279,8 +280,8 @@ func TestNothingToDoAsksNobody(t *testing.T) {
 	k.both(held(flow(t, "g", 1)))
 	k.all()
 	k.all()
-	if k.asked > 0 {
-		t.Errorf("etcd was asked %d times", k.asked)
+	if n := k.asked.Load(); n > 0 {
+		t.Errorf("etcd was asked %d times", n)
 	}
 }
 
@@ -297,10 +298,10 @@ func TestSomeTellsPageByPage(t *testing.T) {
 	if err := k.l.SkipSlots(t.Context(), 1, names[3], k.known[names[3]].Record.UID, time.Time{}, slot, slot, 1, "missed"); err != nil {
 		t.Fatal(err)
 	}
-	k.both(again(k.known[names[0]]))                         // an earlier one is to be removed first
-	k.both(flow(t, string(names[1]), 2))                     // to be installed
-	k.both(flow(t, "new", 1))                                // not known to the ledger
-	asked, order := k.asked, append(names, "new", "nowhere") // the last one is nowhere
+	k.both(again(k.known[names[0]]))                                // an earlier one is to be removed first
+	k.both(flow(t, string(names[1]), 2))                            // to be installed
+	k.both(flow(t, "new", 1))                                       // not known to the ledger
+	asked, order := k.asked.Load(), append(names, "new", "nowhere") // the last one is nowhere
 	var told []ids.FlowID
 	heads := map[ids.FlowID]ledger.FlowHead{}
 	later, err := k.mirror.Some(t.Context(), order, true, func(f ids.FlowID, h ledger.FlowHead) {
@@ -319,8 +320,8 @@ func TestSomeTellsPageByPage(t *testing.T) {
 	if h := heads["new"]; h.Known() {
 		t.Errorf("the head of a new flow is %+v", h)
 	}
-	if k.asked != asked+1 { // for the removal alone
-		t.Errorf("etcd was asked %d times", k.asked-asked)
+	if k.asked.Load() != asked+1 { // for the removal alone
+		t.Errorf("etcd was asked %d times", k.asked.Load()-asked)
 	}
 	k.redis.SetError("LOADING")
 	if _, err := k.mirror.Some(t.Context(), order, true, nil); !errors.Is(err, ledger.ErrUnavailable) {
