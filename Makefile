@@ -30,11 +30,11 @@ dev: ## run a whole cluster in one process, with the sample flows
 	@exec bin/station-dev $(ARGS)
 
 test: servers-install ## run every test, on real servers that are started for it
-	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -race -shuffle=on $(PACKAGES)
+	STATION_TEST_REQUIRE=1 $(SERVERS) exec -- go test -timeout 30m -race -shuffle=on $(PACKAGES)
 
 test-unit: ## run the tests that need no servers
 	env -u STATION_TEST_REQUIRE -u STATION_TEST_ETCD_ENDPOINTS -u STATION_TEST_REDIS_URL -u STATION_TEST_RABBITMQ_URL -u STATION_TEST_SERVERS_DIR \
-		go test -race -shuffle=on $(PACKAGES)
+		go test -timeout 30m -race -shuffle=on $(PACKAGES)
 
 lint: ## gofmt, go vet, staticcheck, luacheck, scripts
 	scripts/check lint
