@@ -416,6 +416,9 @@ func TestHalfDeletedCycle(t *testing.T) {
 			t.Fatalf("purge: %d, %v", left, err)
 		}
 		for key, text := range must(l.Dump(ctx)) {
+			if strings.Contains(key, ":flow:g:") { // another flow's
+				continue
+			}
 			if strings.Contains(key, ":flow:") || strings.HasSuffix(key, ":leases") || strings.HasSuffix(key, ":timers") || strings.HasSuffix(key, ":active") {
 				t.Errorf("%s is left: %s", key, text)
 			}
