@@ -61,8 +61,8 @@
 // each. Messages go to the slots that wait, in one goroutine (feed, session) that alone
 // talks to the broker: it takes all acks that wait by then, and acks those that are the
 // channel's first open ones with one frame. A lone ack goes out at once. There is no
-// look-ahead beyond the slots: with 50 of them it gains nothing, and with few a message
-// would wait behind a busy slot while another worker idles.
+// look-ahead beyond the slots: a message would wait behind a busy slot while another
+// worker idles.
 //
 // A consumer's prefetch can't be changed, and quorum queues know none for a whole channel.
 // So what counts is the sum: of the prefetch of each consumer, and of the open messages of
