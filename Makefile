@@ -1,7 +1,8 @@
 # Targets for people. Each is a short call of a script or of the go command.
 
 SHELL := /bin/bash
-MODULES := shared coordinator worker deploy/dev
+# The clusters' tests take longest and wait most, so they begin first.
+MODULES := deploy/dev shared coordinator worker
 PACKAGES := $(addsuffix /...,$(addprefix ./,$(MODULES)))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/tradingflow/weather-station/shared/process.version=$(VERSION)
