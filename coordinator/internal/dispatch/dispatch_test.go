@@ -189,11 +189,17 @@ func run(t *testing.T, b *bench) (stop func() error) {
 	return stop
 }
 
-// settled waits until nothing moves and checks that nothing is kept in hand.
+// settled waits until nothing moves, and if need be until marks that wait for others are
+// made, and checks how much is kept in hand.
 func (b *bench) settled(t *testing.T, inHand int) {
 	t.Helper()
 	synctest.Wait()
-	b.mu.Lock()
+	if b.mu.Lock(); len(b.hand) > inHand {
+		b.mu.Unlock()
+		<-time.After(10 * time.Millisecond)
+		synctest.Wait()
+		b.mu.Lock()
+	}
 	defer b.mu.Unlock()
 	if len(b.hand) != inHand {
 		t.Errorf("%d entries are kept in hand, want %d: %v", len(b.hand), inHand, b.hand)
@@ -234,6 +240,47 @@ func TestManyOffersAreMarkedTogether(t *testing.T) {
 		if all := slices.Concat(b.marked...); len(all) != 1000 || len(b.marked) > 10 {
 			t.Errorf("%d offers were marked in %d calls", len(all), len(b.marked))
 		}
+	})
+}
+
+// TestALoneOfferIsMarkedAtOnce, and a stream of them every few milliseconds.
+func TestALoneOfferIsMarkedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		run(t, b)
+		<-time.After(time.Second)
+		b.offer(entry(0, "a"))
+		b.settled(t, 0)
+		for i := range 20 { // a hop each
+			<-time.After(time.Millisecond)
+			b.offer(entry(1+i, "a"))
+		}
+		<-time.After(10 * time.Millisecond)
+		b.settled(t, 0)
+		if all := slices.Concat(b.marked...); len(all) != 21 || len(b.marked) != 4 {
+			t.Errorf("%d offers were marked in %d calls, want 4: one, 10, 10, and none left", len(all), len(b.marked))
+		}
+	})
+}
+
+// TestARefusalDoesNotWaitForMarks to come.
+func TestARefusalDoesNotWaitForMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.manual = true
+		run(t, b)
+		b.offer(entry(1, "a"))
+		synctest.Wait()
+		b.receipts["1-0"].Resolve(nil)
+		b.settled(t, 0)
+		b.offer(entry(2, "a"), entry(3, "a"))
+		synctest.Wait()
+		b.receipts["2-0"].Resolve(nil)
+		b.settled(t, 2) // waits for others
+		b.receipts["3-0"].Resolve(taskqueue.ErrUnroutable)
+		b.settled(t, 1) // its own wait has begun
+		<-time.After(100 * time.Millisecond)
+		b.settled(t, 0)
 	})
 }
 
