@@ -140,7 +140,7 @@ func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, re
 		return fmt.Errorf("worker settings: %w", err)
 	}
 	defer keys.Close()
-	reporter := &reporter{ledger: l, every: cfg.Lease / 5, ttl: cfg.Lease * 3 / 2, log: log, busy: keeper.Busy, record: ledger.Worker{
+	reporter := &reporter{ledger: l, every: cfg.Lease / 5, ttl: cfg.Lease * 3 / 2, log: log, busy: func() int { return min(keeper.Busy(), cfg.Concurrency) }, record: ledger.Worker{
 		ID: id, Pool: cfg.Pool, Types: reg.Types(), Concurrency: cfg.Concurrency, Pack: task.MaxPack, Version: process.Version(), StartedAt: time.Now(),
 		Host: hostname(), Health: address(cfg),
 	}}

@@ -5,11 +5,11 @@ import "time"
 // patience is how long a task waits here for a place. Other workers may be idle by then.
 const patience = time.Second
 
-// crew is the places at which tasks run, as many as there are slots. A slot's message
-// takes one, but a message of several tasks takes one for each of them.
-type crew struct{ places chan struct{} }
+// crew is the places at which tasks run, as many as there are slots, and as many reports
+// that may be under way. A message of several tasks takes a place for each of them.
+type crew struct{ places, reports chan struct{} }
 
-func newCrew(n int) *crew { return &crew{make(chan struct{}, n)} }
+func newCrew(n int) *crew { return &crew{make(chan struct{}, n), make(chan struct{}, n)} }
 
 // try takes a place if one is free.
 func (c *crew) try() bool {
@@ -38,6 +38,24 @@ func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
 
 func (c *crew) leave() { <-c.places }
 
+// report gives up the place of a task whose handler has returned, as soon as its report
+// may be under way. The function it returns says that it was answered. When stop is
+// closed nothing is reported any more, and there is nothing to wait for.
+func (c *crew) report(stop <-chan struct{}) (answered func()) {
+	defer c.leave()
+	select {
+	case c.reports <- struct{}{}:
+		return func() { <-c.reports }
+	default:
+	}
+	select {
+	case c.reports <- struct{}{}:
+		return func() { <-c.reports }
+	case <-stop:
+		return func() {}
+	}
+}
+
 // enterWithin takes a place for the slot's message.
 func (s *server) enterWithin(d time.Duration) bool {
 	if s.crew.try() {
@@ -48,7 +66,7 @@ func (s *server) enterWithin(d time.Duration) bool {
 	return s.crew.enter(t.C, s.taking.Done())
 }
 
-// leave gives up the slot's own place.
+// leave gives up the slot's own place, if no task has it.
 func (s *server) leave() {
 	if s.placed {
 		s.placed = false

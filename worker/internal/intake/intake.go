@@ -2,11 +2,18 @@
 // goroutine serves one slot, and a slot holds one message, so a worker never has
 // a message that another could work on.
 //
+// A task runs at a place, and there are as many as slots. It has the place from before
+// its claim until its handler has returned. Its report goes out then without a place, so
+// the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
+// together would else wait for one round trip after the other. As many reports as there
+// are places may be under way; a task that ends while they are keeps its place until one
+// is answered. So a worker that can't reach Redis holds as many results as it has slots,
+// and those of the tasks that ran on, which keep all places: it claims nothing more.
+//
 // # Messages of several tasks
 //
 // Under a backlog a message carries several tasks. They run at the same time, at as many
-// places as are free; there is a place for each slot, and a slot's message takes one. So
-// messages may be here for which there is no place. A task waits for one for a second, since
+// places as are free. So messages may be here for which there is no place. A task waits for one for a second, since
 // other workers may be idle meanwhile. Then a message of which nothing has begun is handed
 // back, and its slot receives again when there is a place. Of a message that has begun, the
 // rest is declined: the leader offers it again. A message is acked when all its tasks are

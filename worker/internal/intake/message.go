@@ -39,7 +39,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 		s.crowded = s.taking.Err() == nil
 		return requeue
 	}
-	s.placed = true
+	s.placed = false // the first task has it
 	m := &message{Delivery: d}
 	var how ending
 	if len(tasks) == 1 {
@@ -57,8 +57,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 // the first one at the slot's own. What is left then is offered again.
 func (s *server) several(m *message, tasks []task.Task) ending {
 	results := make(chan ending, len(tasks))
-	see := func(t task.Task) { defer s.crew.leave(); results <- s.one(m, t) }
-	s.placed = false // it leaves with the first task
+	see := func(t task.Task) { results <- s.one(m, t) }
 	go see(tasks[0])
 	over := time.NewTimer(patience)
 	defer over.Stop()
@@ -98,62 +97,78 @@ func (s *server) offerAgain(t task.Task) ending {
 	return ack
 }
 
-// one sees one task through.
+// one sees one task through, and gives up the place that it was given.
 func (s *server) one(m *message, t task.Task) ending {
+	g, how := s.claim(m, t)
+	if g == nil {
+		s.crew.leave()
+		return how
+	}
+	return s.run(m, g)
+}
+
+// granted is a claim that was granted.
+type granted struct {
+	ledger.Claim
+	handler node.Handler
+	sent    time.Time // when it was asked for
+}
+
+// claim claims a task. If that is not granted, it says what is to become of the message.
+func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 	hop.Pass(hop.Received, t.Attempt)
 	if counts, err := s.heed(t); err != nil {
-		return s.unclaimed(err, t.Attempt)
+		return nil, s.unclaimed(err, t.Attempt)
 	} else if !counts {
 		s.about(t.Attempt).Warn("task is from before the number of partitions was changed; dropped", "partitions", t.Partitions)
-		return ack
+		return nil, ack
 	}
-	h := s.Registry.Lookup(t.Type)
-	if h == nil {
+	g := &granted{handler: s.Registry.Lookup(t.Type)}
+	if g.handler == nil {
 		s.tell(t.Attempt, t.Type)
 		err := s.insist(func() error { return s.Ledger.Decline(s.work, t.Attempt, s.Worker, declineDelay) })
 		if err != nil {
-			return s.unclaimed(err, t.Attempt)
+			return nil, s.unclaimed(err, t.Attempt)
 		}
-		return ack
+		return nil, ack
 	}
 	q := ledger.ClaimRequest{Attempt: t.Attempt, Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Redelivered: m.Redelivered()}
-	var claim ledger.Claim
 	var refusal ledger.Refusal
-	var sent time.Time
 	err := s.insist(func() (err error) {
-		sent = time.Now()
+		g.sent = time.Now()
 		hop.Pass(hop.Claiming, t.Attempt)
-		claim, refusal, err = s.Ledger.Claim(s.work, q)
+		g.Claim, refusal, err = s.Ledger.Claim(s.work, q)
 		return err
 	})
 	switch {
 	case err != nil:
-		return s.unclaimed(err, t.Attempt)
+		return nil, s.unclaimed(err, t.Attempt)
 	case refusal != ledger.Granted:
 		if s.Log.IsDebug() {
 			s.about(t.Attempt).Debug("claim refused", "why", refusal)
 		}
-		return ack
+		return nil, ack
 	}
 	hop.Pass(hop.Claimed, t.Attempt)
-	return s.run(m, claim, h, sent)
+	return g, ack
 }
 
-// run runs a claimed attempt and reports it. The message is acked early if its attempts
-// take longer than EarlyAck.
-func (s *server) run(m *message, c ledger.Claim, h node.Handler, sent time.Time) ending {
-	held, drop := s.Claims.Hold(s.work, c.Attempt, c.Token, sent)
+// run runs a claimed attempt, leaves its place, and reports it. The message is acked early
+// if its attempts take longer than EarlyAck.
+func (s *server) run(m *message, g *granted) ending {
+	held, drop := s.Claims.Hold(s.work, g.Attempt, g.Token, g.sent)
 	defer drop()
 	m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
 	began := time.Now()
-	hop.Pass(hop.Started, c.Attempt)
-	r := s.start(held, c, h)
-	hop.Pass(hop.Handled, c.Attempt)
+	hop.Pass(hop.Started, g.Attempt)
+	r := s.start(held, g.Claim, g.handler)
+	hop.Pass(hop.Handled, g.Attempt)
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
-	how := s.report(c, r)
-	hop.Pass(hop.Completed, c.Attempt)
+	defer s.crew.report(s.reports.Done())()
+	how := s.report(g.Claim, r)
+	hop.Pass(hop.Completed, g.Attempt)
 	return how
 }
 

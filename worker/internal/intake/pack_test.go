@@ -88,6 +88,56 @@ func TestPackOfShortTasks(t *testing.T) {
 	})
 }
 
+// TestReportsOverlap: the next task is claimed while the last one's report is under way,
+// of which there are no more than slots; nothing that ran is lost.
+func TestReportsOverlap(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(100*time.Millisecond))
+		w.err, w.only = errAway, "complete"
+		w.start(2)
+		w.together("n", 7)
+		pass(150 * time.Millisecond)
+		w.counts(map[string]int{"claim": 4})
+		pass(700 * time.Millisecond)
+		w.counts(map[string]int{"claim": 4})
+		pass(time.Minute)
+		w.counts(map[string]int{"claim": 4, "decline": 3})
+		w.away(nil)
+		pass(2 * time.Second)
+		w.counts(map[string]int{"claim": 4, "decline": 3, "complete": 4})
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
+// TestReportsHeldAtTheEnd: results for which there is no place among the reports hold up
+// no end, and their messages go back.
+func TestReportsHeldAtTheEnd(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		bubble(t, func(w *world) {
+			w.handle("n", takes(100*time.Millisecond))
+			w.err, w.only = errAway, "complete"
+			w.start(1)
+			w.together("n", 2)
+			pass(time.Second / 2)
+			w.counts(map[string]int{"claim": 2})
+			if killed {
+				close(w.killed)
+				<-w.done
+				w.stop()
+			} else {
+				w.stop()
+				if took := w.ends(); took > grace+10*time.Second {
+					t.Errorf("intake took %s to end", took)
+				}
+			}
+			w.counts(map[string]int{"claim": 2})
+			w.back()
+		})
+	}
+}
+
 // TestPackOfLongTasks: what finds no place is offered to other workers after a moment,
 // and a message of which nothing has begun goes back.
 func TestPackOfLongTasks(t *testing.T) {
