@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +36,7 @@ type part struct {
 	plans    *plans.Cache
 	clock    *clock.Keeper
 	metrics  *metrics
+	leads    atomic.Bool
 	name     string // of its services: "" where there is one partition
 }
 
@@ -84,6 +86,8 @@ func (x *part) lead(reign leader.Config, elected func(ids.Epoch)) func(context.C
 	reign.Ledger, reign.Registry, reign.Plans, reign.Clock, reign.Mine = x.ledger, x.registry, x.plans, x.clock, x.mine
 	return func(ctx context.Context, term election.Term) error {
 		x.metrics.leading.Set(1)
+		x.leads.Store(true)
+		defer x.leads.Store(false)
 		x.metrics.epoch.Set(float64(term.Epoch))
 		defer x.metrics.leading.Set(0)
 		if elected != nil {
@@ -111,7 +115,7 @@ func copies(ledgers *ledger.Set) mirror.CopyLedger {
 func reached(parts []*part, log hclog.Logger) []control.Part {
 	out := make([]control.Part, len(parts))
 	for i, x := range parts {
-		out[i] = control.Part{Ledger: x.ledger, Plans: x.plans, Mirror: mirror.New(x.ledger, x.registry, log), Election: x.elector, Transfer: x.elector.HandTo}
+		out[i] = control.Part{Ledger: x.ledger, Plans: x.plans, Mirror: mirror.New(x.ledger, x.registry, log), Election: x.elector, Leads: x.leads.Load, Transfer: x.elector.HandTo}
 	}
 	return out
 }

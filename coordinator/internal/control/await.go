@@ -11,8 +11,12 @@ import (
 )
 
 // lookAgain is how often a cycle is looked at whose end another coordinator may
-// hear of.
-const lookAgain = 200 * time.Millisecond
+// hear of, and lookRarely when this one is the leader: many may wait, and each look costs
+// as much as the cycle itself.
+const (
+	lookAgain  = 200 * time.Millisecond
+	lookRarely = time.Second
+)
 
 // Endings passes the ends of cycles, as this coordinator hears of them while it
 // leads, to those who wait for one. The zero Endings is ready.
@@ -35,7 +39,7 @@ func (e *Endings) Ended(c ledger.CycleState) {
 
 // listen returns what is heard of a flow until stop is called.
 func (e *Endings) listen(f ids.FlowID) (heard chan ledger.CycleState, stop func()) {
-	heard = make(chan ledger.CycleState, 4)
+	heard = make(chan ledger.CycleState, 16)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.waiting == nil {
@@ -67,15 +71,21 @@ func (c *Control) RunCycle(ctx context.Context, id ids.FlowID, key string, wait 
 	over, look := time.NewTimer(wait), time.NewTicker(lookAgain)
 	defer over.Stop()
 	defer look.Stop()
-	for {
+	for looked := time.Now(); ; {
 		select {
 		case e := <-heard:
 			if e.UUID.String() == s.UUID {
 				return cycleSummary(e, e.CompletedAt), nil
 			}
-		case <-look.C:
-			if s, err = c.summary(ctx, id, s.Cycle); err != nil || api.CycleEnded(s.Status) {
-				return s, err
+		case now := <-look.C:
+			if p := c.of(id); p.Leads != nil && p.Leads() && now.Sub(looked) < lookRarely {
+				continue
+			}
+			looked = now
+			if e, err := c.of(id).Ledger.Cycle(ctx, id, s.Cycle); err != nil {
+				return s, translate(err, cycleName(id, s.Cycle))
+			} else if e.Ended() {
+				return cycleSummary(e, e.CompletedAt), nil
 			}
 		case <-over.C:
 			return c.summary(ctx, id, s.Cycle)

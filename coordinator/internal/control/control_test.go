@@ -50,7 +50,8 @@ func (d depths) Depth(ctx context.Context, q string) (taskqueue.Depth, error) {
 
 // site is one etcd prefix and one Redis that coordinators share.
 type site struct {
-	ends control.Endings
+	ends  control.Endings
+	leads bool // its coordinators lead
 	*testing.T
 	redis  *miniredis.Miniredis
 	ledger *ledger.Ledger
@@ -130,7 +131,7 @@ func (s *site) coordinator(id string, etcd *clientv3.Client) *control.Control {
 		}
 	}
 	return control.New(control.Config{Catalog: cat, Registry: reg,
-		Parts: []control.Part{{Ledger: s.ledger, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log), Election: alone{}}}, Depths: depths{s.broker.Admin()}, Endings: &s.ends, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
+		Parts: []control.Part{{Ledger: s.ledger, Plans: plans.New(s.ledger, reg), Mirror: mirror.New(s.ledger, reg, log), Election: alone{}, Leads: func() bool { return s.leads }}}, Depths: depths{s.broker.Admin()}, Endings: &s.ends, Prefix: "station", ID: id, CheckExpr: func(string) error { return nil },
 		Ready: func(context.Context) []api.Dependency { return nil }, Log: log})
 }
 
@@ -326,6 +327,38 @@ func TestRunCycleWaitsForTheEnd(t *testing.T) {
 	}
 	_, err = a.RunCycle(t.Context(), "none", "", time.Minute)
 	notFound(t, err)
+}
+
+// TestLeaderLooksRarely: who hears of every end does not look for one ever again; one
+// that nobody tells of is found all the same.
+func TestLeaderLooksRarely(t *testing.T) {
+	s := open(t)
+	a := s.coordinator("a", s.real())
+	s.register(a, body("f", "n"))
+	started, err := a.StartCycle(t.Context(), "f", "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := func(wait time.Duration) int {
+		before := s.redis.CommandCount()
+		if _, err := a.RunCycle(t.Context(), "f", "key", wait); err != nil {
+			t.Fatal(err)
+		}
+		return s.redis.CommandCount() - before
+	}
+	at := calls(time.Millisecond)
+	if n := calls(450 * time.Millisecond); n <= at {
+		t.Errorf("a follower makes %d calls in a long wait and %d in a short one", n, at)
+	}
+	s.leads = true
+	if n := calls(450 * time.Millisecond); n != at {
+		t.Errorf("a leader makes %d calls in a long wait and %d in a short one", n, at)
+	}
+	end := time.AfterFunc(50*time.Millisecond, func() { s.redis.HSet("station:flow:f:cycle:1:status", "status", api.CycleCompleted) })
+	defer end.Stop()
+	if c, err := a.RunCycle(t.Context(), "f", "key", time.Minute); err != nil || c.Status != api.CycleCompleted || c.UUID != started.UUID {
+		t.Errorf("when it ended in silence: %+v, %v", c, err)
+	}
 }
 
 func TestDeletedAndMadeAgain(t *testing.T) {

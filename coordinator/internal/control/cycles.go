@@ -75,9 +75,11 @@ func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.Cycl
 	if err != nil {
 		return api.CycleSummary{}, translate(err, cycleName(id, n))
 	}
-	now, err := c.of(id).Ledger.Now(ctx)
-	if err != nil {
-		return api.CycleSummary{}, translate(err, cycleName(id, n))
+	now := s.CompletedAt
+	if !s.Ended() {
+		if now, err = c.of(id).Ledger.Now(ctx); err != nil {
+			return api.CycleSummary{}, translate(err, cycleName(id, n))
+		}
 	}
 	return cycleSummary(s, now), nil
 }

@@ -20,6 +20,9 @@ type Part struct {
 	Plans    *plans.Cache
 	Mirror   *mirror.Mirror
 	Election Election
+	// Leads tells whether this coordinator is the leader, and so hears the ends of all
+	// cycles; nil = never.
+	Leads func() bool
 	// Transfer ends this coordinator's leadership, as election.Elector.HandTo.
 	Transfer func(ctx context.Context, to string) error
 }
