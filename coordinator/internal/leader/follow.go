@@ -13,26 +13,30 @@ import (
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
-// horizon is how far back a slot lies that the leader before may have left undone.
-const horizon = 10 * time.Second
+// passAfter is how long the pass over all flows waits for what is due: that has its offers by
+// then, most likely.
+const passAfter = 250 * time.Millisecond
 
-// follow mirrors the flows and keeps the ticker informed: everything at the
-// start, then every change. Changes do not wait for the rest of everything, nor does
+// follow mirrors the flows and keeps the ticker informed: what is due first, everything
+// a moment later, then every change. Changes do not wait for the rest of everything, nor does
 // anything wait for the registry to be whole but the removal of flows that it does not
 // have.
 func (r *reign) follow(ctx context.Context) error {
 	defer r.changes.Close()
 	later := map[ids.FlowID]bool{} // not installed yet: an earlier flow of that id is being removed, or Redis is away
 	r.log.Debug("slots begin")
-	todo := r.begin(ctx, later)
+	todo, due := r.begin(ctx, later)
+	pass, again := time.NewTimer(passAfter), time.NewTicker(foresight/3)
+	defer pass.Stop()
+	defer again.Stop()
 	retry := time.NewTicker(500 * time.Millisecond)
 	defer retry.Stop()
-	loaded, whole := r.Loaded, false
+	loaded, begun, whole := r.Loaded, false, false
 	idle := make(chan struct{})
 	close(idle)
 	for {
 		var more <-chan struct{} // there is something to do without being asked
-		if len(todo) > 0 || loaded == nil && !whole {
+		if len(todo) > 0 || begun && loaded == nil && !whole {
 			more = idle
 		}
 		select { // changes first
@@ -46,13 +50,19 @@ func (r *reign) follow(ctx context.Context) error {
 			r.changed(ctx, r.changes.Take(), later)
 		case <-retry.C:
 			r.see(ctx, slices.Collect(maps.Keys(later)), false, later)
+		case <-pass.C:
+			todo, begun = append(todo, r.others(due)...), true
+		case <-again.C:
+			if !whole {
+				r.foresee()
+			}
 		case <-loaded:
 			loaded = nil
 		case <-more:
 			page := todo[:min(len(todo), mirror.Page)]
 			todo = todo[len(page):]
 			r.see(ctx, page, true, later)
-			if len(todo) == 0 && loaded == nil && !whole {
+			if len(todo) == 0 && begun && loaded == nil && !whole {
 				strays, err := r.mirror.Strays(ctx)
 				if whole = err == nil; !whole {
 					r.wait(ctx)
@@ -65,20 +75,6 @@ func (r *reign) follow(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// first is how many flows are looked at before anything else.
-const first = 4 * mirror.Page
-
-// begin looks at the flows that are due first, and returns all others in the order in
-// which they are to be looked at.
-func (r *reign) begin(ctx context.Context, later map[ids.FlowID]bool) []ids.FlowID {
-	var all []*registry.Flow
-	r.Registry.Each(func(f *registry.Flow) bool { all = append(all, f); return true })
-	soon, rest := r.rank(all)
-	n := min(first, len(soon))
-	r.see(ctx, soon[:n], true, later)
-	return append(soon[n:], r.expect(rest)...)
 }
 
 // changed makes the ledger's copies of flows that changed what they should be.
@@ -95,54 +91,6 @@ func (r *reign) changed(ctx context.Context, names []ids.FlowID, later map[ids.F
 	soon, rest := r.rank(known)
 	// While the catalog loads they are all flows, and not changes.
 	r.see(ctx, slices.Concat(soon, r.expect(rest), gone), !r.loaded(), later)
-}
-
-// expected is a flow and its next slot; zero = none.
-type expected struct {
-	flow ids.FlowID
-	slot time.Time
-}
-
-// rank tells which flows had a slot just now, the latest first: the leader before may
-// have left it undone, so the ledger is asked for these first. The others are due when their
-// schedule says so, whatever the ledger has of them. So a flow that is due does not wait
-// for all flows to be looked at.
-func (r *reign) rank(flows []*registry.Flow) (soon []ids.FlowID, rest []expected) {
-	now := r.Clock.Estimate()
-	var due []expected
-	rest = make([]expected, 0, len(flows))
-	for _, f := range flows {
-		next, some := f.Next(now.Add(-horizon))
-		switch {
-		case !some:
-			rest = append(rest, expected{flow: f.Record.Flow})
-		case next.After(now):
-			rest = append(rest, expected{f.Record.Flow, next})
-		default:
-			// The newest of them counts: what lies before was the old leader's to do.
-			if again, more := f.Schedule.Next(now.Add(-time.Second), f.Record.Anchor); more && !again.After(now) {
-				next = again
-			}
-			due = append(due, expected{f.Record.Flow, next})
-		}
-	}
-	slices.SortFunc(due, func(a, b expected) int { return b.slot.Compare(a.slot) })
-	soon = make([]ids.FlowID, len(due))
-	for i, d := range due {
-		soon[i] = d.flow
-	}
-	return soon, rest
-}
-
-// expect tells the ticker when flows are due next, and returns their names.
-func (r *reign) expect(flows []expected) []ids.FlowID {
-	out := make([]ids.FlowID, len(flows))
-	for i, x := range flows {
-		if out[i] = x.flow; !x.slot.IsZero() {
-			r.ticker.Expect(x.flow, x.slot)
-		}
-	}
-	return out
 }
 
 // see makes the ledger's copies of flows what they should be, repeating until Redis
@@ -244,7 +192,8 @@ func (r *reign) paused(f ids.FlowID) bool {
 // all mirrors every flow once more and returns those to try again later.
 func (r *reign) all(ctx context.Context) map[ids.FlowID]bool {
 	later := map[ids.FlowID]bool{}
-	r.see(ctx, r.begin(ctx, later), true, later)
+	todo, due := r.begin(ctx, later)
+	r.see(ctx, append(todo, r.others(due)...), true, later)
 	if r.loaded() {
 		for ctx.Err() == nil {
 			strays, err := r.mirror.Strays(ctx)

@@ -82,10 +82,17 @@ type Queue interface {
 // Registry is the flows that are led: a *registry.Registry or a part of one.
 type Registry interface {
 	mirror.Registry
-	Names() []ids.FlowID
-	Each(do func(f *registry.Flow) bool)
+	flows
 	Refresh(id ids.FlowID)
 	Subscribe() *registry.Subscription
+}
+
+// flows lists them.
+type flows interface {
+	Len() int
+	Names() []ids.FlowID
+	Each(do func(f *registry.Flow) bool)
+	Near(from, until time.Time) ([]*registry.Flow, bool)
 }
 
 // Config is what every epoch of a coordinator shares.

@@ -183,6 +183,12 @@ func (t *tally) over(within time.Duration) (cause, done string) {
 // kept tells the audit which flows the ledger has to have.
 type kept struct{ r *reign }
 
+// Len implements reconcile.Flows.
+func (k kept) Len() int { return k.r.Registry.Len() }
+
+// Has implements reconcile.Flows.
+func (k kept) Has(f ids.FlowID) bool { return k.r.Registry.Get(f) != nil }
+
 // Names implements reconcile.Flows.
 func (k kept) Names() []ids.FlowID { return k.r.Registry.Names() }
 

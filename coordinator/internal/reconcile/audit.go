@@ -93,7 +93,9 @@ type Flow struct {
 
 // Flows knows the flows that the ledger has to have.
 type Flows interface {
+	Len() int // about so many
 	Names() []ids.FlowID
+	Has(f ids.FlowID) bool
 	Get(f ids.FlowID) (Flow, bool)
 	// Restore writes what the ledger lacks of a flow.
 	Restore(ctx context.Context, f ids.FlowID) error
@@ -126,6 +128,7 @@ type Audit struct {
 	flawed map[ids.FlowID]string // what was wrong with a flow when it was looked at last
 	round  []ids.FlowID          // flows that are yet to be looked at in this round
 	entire int                   // so many looks at every flow are due at once
+	begun  bool                  // the first look at everything was made
 	slow   bool                  // looking takes so long that the bound is not kept, and that was told
 }
 
@@ -273,7 +276,13 @@ func (a *Audit) pass(ctx context.Context, all, hurry bool) (open int, err error)
 	a.last = seen
 	if all {
 		a.endWatches()
-		faults = append(faults, a.closed(ctx, l.clock), a.flows(ctx, active))
+		faults = append(faults, a.closed(ctx, l.clock))
+		// A new leader has what waits to do before it looks through very many flows, which
+		// the mirror does just then.
+		if a.begun || a.entire > 0 || a.cfg.Flows == nil || a.cfg.Flows.Len() <= crowd {
+			faults = append(faults, a.flows(ctx, active))
+		}
+		a.begun = true
 	}
 	return len(active), fenceFirst(faults)
 }

@@ -203,6 +203,10 @@ type flowList struct {
 	want map[ids.FlowID]reconcile.Flow
 }
 
+func (l flowList) Len() int { return len(l.want) }
+
+func (l flowList) Has(f ids.FlowID) bool { _, ok := l.want[f]; return ok }
+
 func (l flowList) Names() []ids.FlowID { return slices.Collect(maps.Keys(l.want)) }
 
 func (l flowList) Get(f ids.FlowID) (reconcile.Flow, bool) {

@@ -108,9 +108,12 @@ func (a *Audit) turn(ctx context.Context) ([]ids.FlowID, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.round = append(a.cfg.Flows.Names(), listed...)
-		slices.Sort(a.round)
-		a.round = slices.Compact(a.round)
+		a.round = a.cfg.Flows.Names()
+		for _, f := range listed {
+			if !a.cfg.Flows.Has(f) {
+				a.round = append(a.round, f)
+			}
+		}
 	}
 	n := min(crowd, len(a.round))
 	if a.entire > 0 {

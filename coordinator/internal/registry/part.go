@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 )
@@ -54,6 +55,12 @@ func (p *Part) Names() []ids.FlowID {
 func (p *Part) Each(do func(f *Flow) bool) {
 	p.r.Each(func(f *Flow) bool { return !p.mine(f.Record.Flow) || do(f) })
 }
+
+// Near is Registry.Near.
+func (p *Part) Near(from, until time.Time) ([]*Flow, bool) { return p.r.nearOf(from, until, p.mine) }
+
+// Len is how many flows there are in all partitions.
+func (p *Part) Len() int { return p.r.Len() }
 
 // List is Registry.List.
 func (p *Part) List() []*Flow {

@@ -22,6 +22,12 @@
 // when it is not here (Fresh); who needs all of them waits for Loaded. A leader may
 // lead meanwhile: it ticks the flows it knows, runs every cycle by the plan
 // that the ledger has, and removes nothing before Loaded.
+//
+// # For who leads next
+//
+// Every few seconds the flows are looked through for those that have a slot soon or had
+// one just now (Near), so that a standby which is elected has its first slots at hand,
+// however many flows rest.
 package registry
 
 import (
@@ -70,6 +76,7 @@ type Registry struct {
 
 	mu    sync.RWMutex
 	flows map[ids.FlowID]*Flow
+	near  near
 	subs  map[*Subscription]struct{}
 }
 
@@ -88,8 +95,11 @@ func (r *Registry) Loaded() <-chan struct{} { return r.loaded }
 func (r *Registry) Run(ctx context.Context) error {
 	sub := r.catalog.Subscribe()
 	defer sub.Close()
-	ahead := time.NewTicker(foreseen / 4)
-	defer ahead.Stop()
+	ctx, stop := context.WithCancel(ctx)
+	var ahead sync.WaitGroup
+	defer ahead.Wait()
+	defer stop()
+	ahead.Go(func() { r.foreseeing(ctx) })
 	admitted, synced := r.catalog.Admitted(), r.catalog.Synced()
 	for {
 		select {
@@ -103,35 +113,16 @@ func (r *Registry) Run(ctx context.Context) error {
 			r.tidy()
 		case <-sub.Ready():
 			r.take(sub.Take())
-		case now := <-ahead.C:
-			r.foresee(now)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// foreseen is how far back a new leader asks for slots, and more: its clock may be
-// behind this one's.
-const foreseen = 20 * time.Second
-
-// foresee has the answer to Next ready for every flow, so that a standby which is elected
-// knows at once what is due. Only flows that had a slot since are computed anew.
-func (r *Registry) foresee(now time.Time) {
-	after := now.Add(-foreseen)
-	r.Each(func(f *Flow) bool {
-		f.Next(after)
-		return true
-	})
-}
-
 // tidy gives back what loading very many flows took for a moment: the process would
 // keep several times of what they need for minutes.
 func (r *Registry) tidy() {
-	r.mu.RLock()
-	n := len(r.flows)
-	r.mu.RUnlock()
-	if n > 10_000 {
+	if r.Len() > 10_000 {
 		debug.FreeOSMemory()
 	}
 }
@@ -170,6 +161,9 @@ func (r *Registry) Refresh(id ids.FlowID) {
 		delete(r.flows, id)
 	} else {
 		r.flows[id] = f
+		if !r.near.until.IsZero() {
+			r.near.younger = append(r.near.younger, id)
+		}
 	}
 	for s := range r.subs {
 		if s.mine == nil || s.mine(id) {
@@ -218,14 +212,18 @@ func (r *Registry) scheduled(text string) (*schedule.Schedule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.mu.RLock()
-	flows := len(r.flows)
-	r.mu.RUnlock()
-	if len(r.schedules) > flows+1000 { // most are of revisions that are gone
+	if len(r.schedules) > r.Len()+1000 { // most are of revisions that are gone
 		clear(r.schedules)
 	}
 	r.schedules[text] = s
 	return s, nil
+}
+
+// Len is how many flows there are.
+func (r *Registry) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.flows)
 }
 
 // Names returns the ids of all flows, in no order.

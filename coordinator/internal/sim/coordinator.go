@@ -250,6 +250,10 @@ func (r *reign) audit(p port) {
 // flows are those that etcd has.
 type flows struct{ port }
 
+func (f flows) Len() int { return 1 }
+
+func (f flows) Has(id ids.FlowID) bool { return id == flow }
+
 func (f flows) Names() []ids.FlowID { return []ids.FlowID{flow} }
 
 func (f flows) Get(id ids.FlowID) (reconcile.Flow, bool) {
