@@ -151,7 +151,7 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		return err
 	}
 	flows := registry.New(cat, log.Named("registry"))
-	m := newMeters()
+	m := newMeters(flows.Len)
 	parts, err := partitions(cfg, etcd, ledgers, flows, m, info, log)
 	if err != nil {
 		return err

@@ -14,9 +14,11 @@ import (
 // meters is the registry of a process.
 type meters struct{ registry *prometheus.Registry }
 
-func newMeters() *meters {
+func newMeters(flows func() int) *meters {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "station_flows", Help: "Flows that this coordinator knows; fewer than there are while it loads them."},
+			func() float64 { return float64(flows()) }))
 	return &meters{r}
 }
 

@@ -48,7 +48,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 		defer func() { _ = cfg.Profiles.Close() }() // if Run did not
 	}
 	// A slot may hold a Redis call each, and heartbeats must never wait for one.
-	l, err := ledger.WaitSet(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, Connections: s.Concurrency + 8}, 0, log)
+	l, err := ledger.WaitSet(ctx, ledger.Config{URL: s.RedisURL, Prefix: s.Prefix, Name: cfg.ID, JournalMax: ledger.LeaveJournal, Connections: s.Concurrency + 8}, 0, log)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,10 @@ import (
 // number is refused.
 const Schema = "1"
 
+// LeaveJournal is the JournalMax of who knows no bound, such as a worker: the journal is
+// left as long as it is, and the coordinators' calls trim it.
+const LeaveJournal = 1 << 40
+
 // Config says where the ledger is.
 type Config struct {
 	// URL is redis://, rediss://, or with several addresses a sentinel or
@@ -30,7 +34,8 @@ type Config struct {
 	// Prefix begins every key; "station" when empty. With Redis Cluster it must
 	// hold a hash tag, as "station{0}", unless there are partitions (see Set).
 	Prefix string
-	// JournalMax is about how many entries the journal keeps; 200,000 when 0.
+	// JournalMax is about how many entries the journal keeps; 200,000 when 0. Every
+	// call that writes trims to the bound of its caller: see LeaveJournal.
 	JournalMax int64
 	// Name is shown in CLIENT LIST.
 	Name string

@@ -10,6 +10,9 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
+// roomy is how many names make room that is not kept for the next ones.
+const roomy = 1000
+
 // Set is safe for concurrent use. Make one with New.
 type Set struct {
 	ready chan struct{}
@@ -46,7 +49,11 @@ func (s *Set) Take() []ids.FlowID {
 	for f := range s.flows {
 		out = append(out, f)
 	}
-	clear(s.flows)
+	if len(s.flows) > roomy { // a map never gives its room back
+		s.flows = map[ids.FlowID]struct{}{}
+	} else {
+		clear(s.flows)
+	}
 	slices.Sort(out)
 	return out
 }

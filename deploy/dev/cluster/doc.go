@@ -12,7 +12,7 @@
 // Two tests measure when they are told how much: STATION_TEST_KILLS=n repeats the
 // failovers of TestFailoverIsQuick and TestHandOverIsQuick n times, STATION_TEST_FLOWS=n
 // has TestManyFlows compare a hundred flows with n: memory of the leader, Redis and
-// etcd, a start of the only coordinator, a failover.
+// etcd; and, as often as STATION_TEST_KILLS says, a failover and a start of the only coordinator.
 //
-//	STATION_TEST_CLUSTER=1 STATION_TEST_FLOWS=100000 go test -count=1 -timeout 30m -run TestManyFlows -v ./deploy/dev/cluster
+//	STATION_TEST_CLUSTER=1 STATION_TEST_FLOWS=100000 STATION_TEST_KILLS=5 go test -count=1 -timeout 30m -run TestManyFlows -v ./deploy/dev/cluster
 package cluster

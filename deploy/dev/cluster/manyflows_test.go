@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"regexp"
@@ -37,55 +38,98 @@ func many(t *testing.T) int {
 	return n
 }
 
-// cost is what a number of registered flows costs.
-type cost struct {
-	flows            int
-	live, resident   float64 // of the leader, bytes
-	redis, etcd      float64
-	ready, leads     time.Duration // from the start of the only coordinator until it answers, leads,
-	offers, mirrored time.Duration // has offered a node of a slot, and knows that the ledger has every flow
-	after, afterSlot time.Duration // from the death of the leader until the other one has offered a node, has started
-	afterWhole       time.Duration // a cycle of a slot, and has seen to every flow
+// sized is a cluster with a number of flows, and what was measured of it.
+type sized struct {
+	*cluster
+	size           int
+	live, resident float64          // of the leader, bytes
+	failover       map[string]times // from the death of the leader until the other one takes a step
+	restart        map[string]times // from the start of the only coordinator
 }
 
-// TestManyFlows registers a hundred flows and then many, most of them idle, and
-// compares what the leader needs in memory, a start of the only coordinator, and a
-// failover.
+// What is compared, beside the steps of a failover.
+const (
+	isReady   = "ready"
+	firstSlot = "first cycle of a slot"
+	offered   = "first offer in the journal"
+	seenTo    = "every flow is mirrored"
+)
+
+// TestManyFlows compares a cluster of a hundred flows with one of many, most of them
+// idle: what a leader needs in memory, a failover, and a start of the only coordinator.
+// They take turns, so that what else the machine does hits both alike.
 func TestManyFlows(t *testing.T) {
-	c := start(t, setup{faults: true, coordinator: []string{"--log-level", "debug"}})
-	c.eager(t)
-	n, had := many(t), 0
-	var costs []cost
-	for _, want := range []int{100, n} {
-		began := time.Now()
-		calls := min(want, had+2000)
-		c.crowd(t, had, calls)
-		took := time.Since(began)
-		t.Logf("%d flows registered in %s, %.0f each second", calls-had, took.Round(time.Millisecond), float64(calls-had)/took.Seconds())
-		if began = time.Now(); calls < want {
-			c.seed(t, calls, want)
-			wrote := time.Since(began)
-			c.installed(t, want)
-			took := time.Since(began)
-			t.Logf("%d flows written into etcd in %s; the leader has installed them after %s, %.0f each second", want-calls, wrote.Round(time.Millisecond), took.Round(time.Millisecond), float64(want-calls)/took.Seconds())
+	n := many(t)
+	s := setup{faults: true, coordinator: []string{"--log-level", "debug"}}
+	few, lot := &sized{cluster: start(t, s), size: 100}, &sized{cluster: start(t, s), size: n}
+	for _, x := range []*sized{few, lot} {
+		x.failover, x.restart = map[string]times{}, map[string]times{}
+		x.eager(t)
+	}
+	few.fill(t)
+	redis, etcd := few.stored(t)
+	lot.fill(t)
+	<-time.After(3 * time.Second) // a collection or two
+	redis2, etcd2 := few.stored(t)
+	for range kills(t, 1) {
+		for _, x := range []*sized{few, lot} {
+			x.weigh(t)
+			x.killed(t)
+			x.alone(t)
 		}
-		had = want
-		costs = append(costs, c.cost(t, want))
 	}
-	for _, x := range costs {
-		t.Logf("%7d flows: leader %.1f MB live, %.1f MB resident; redis %.1f MB; etcd %.1f MB; start: ready %s, leads %s, offers %s, all mirrored %s; failover: offers %s, starts a slot %s, all mirrored %s",
-			x.flows, x.live/1e6, x.resident/1e6, x.redis/1e6, x.etcd/1e6, x.ready, x.leads, x.offers, x.mirrored, x.after, x.afterSlot, x.afterWhole)
+	for _, x := range []*sized{few, lot} {
+		t.Logf("%7d flows: leader %.1f MB live, %.1f MB resident", x.size, x.live/1e6, x.resident/1e6)
 	}
-	few, lot := costs[0], costs[1]
-	each := func(a, b float64) float64 { return (b - a) / float64(lot.flows-few.flows) }
-	t.Logf("each flow: leader %.0f B live, %.0f B resident; redis %.0f B; etcd %.0f B",
-		each(few.live, lot.live), each(few.resident, lot.resident), each(few.redis, lot.redis), each(few.etcd, lot.etcd))
-	c.settled(t, 20*time.Second)
-	if started, behind, skipped := c.slots(t, 100*time.Millisecond); started == 0 {
-		t.Error("no slot was started: the run proves nothing")
-	} else {
-		t.Logf("%d slots of the busy flows started, %d of them later than 100 ms, %d skipped", started, behind, skipped)
+	t.Logf("each flow: leader %.0f B live, %.0f B resident; redis %.0f B; etcd %.0f B", (lot.live-few.live)/float64(n-few.size),
+		(lot.resident-few.resident)/float64(n-few.size), (redis2-redis)/float64(n), (etcd2-etcd)/float64(n))
+	compare(t, "failover", few.failover, lot.failover)
+	compare(t, "start", few.restart, lot.restart)
+	for _, x := range []*sized{few, lot} {
+		x.settled(t, 20*time.Second)
+		if started, behind, skipped := x.slots(t, 100*time.Millisecond); started == 0 {
+			t.Error("no slot was started: the run proves nothing")
+		} else {
+			t.Logf("%7d flows: %d slots of the busy flows started, %d of them later than 100 ms, %d skipped", x.size, started, behind, skipped)
+		}
 	}
+}
+
+// compare logs what took how long with few flows and with many.
+func compare(t *testing.T, what string, few, lot map[string]times) {
+	t.Helper()
+	for _, s := range slices.Concat(steps, []string{isReady, offered, firstSlot, seenTo}) {
+		if len(few[s]) > 0 && len(lot[s]) > 0 {
+			t.Logf("%-9s %-34s few %v; many %v; %.2f of it", what, s, few[s], lot[s], lot[s].at(0.5).Seconds()/few[s].at(0.5).Seconds())
+		}
+	}
+}
+
+// fill registers the crowd.
+func (x *sized) fill(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	calls := min(x.size, 2000)
+	x.crowd(t, 0, calls)
+	took := time.Since(began)
+	t.Logf("%d flows registered in %s, %.0f each second", calls, took.Round(time.Millisecond), float64(calls)/took.Seconds())
+	if began = time.Now(); calls < x.size {
+		x.seed(t, calls, x.size)
+		wrote := time.Since(began)
+		x.installed(t, x.size)
+		took := time.Since(began)
+		t.Logf("%d flows written into etcd in %s; the leader has installed them after %s, %.0f each second", x.size-calls, wrote.Round(time.Millisecond), took.Round(time.Millisecond), float64(x.size-calls)/took.Seconds())
+	}
+}
+
+// stored is how many bytes the servers take.
+func (x *sized) stored(t *testing.T) (redis, etcd float64) {
+	t.Helper()
+	used, _, err := x.ledger.Memory(x.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(used), etcdInUse(t)
 }
 
 // crowd registers flows whose slots are spread over a day.
@@ -163,41 +207,64 @@ func (c *cluster) installed(t *testing.T, n int) {
 	})
 }
 
-// cost measures a cluster that has so many flows.
-func (c *cluster) cost(t *testing.T, flows int) cost {
+// knows waits until a coordinator knows every flow.
+func (x *sized) knows(t *testing.T, p *process) {
 	t.Helper()
-	x := cost{flows: flows}
-	c.whole(t)
-	leader, _ := c.leader(t)
-	c.mirrored(t, leader, time.Now().Add(-time.Hour))
-	<-time.After(3 * time.Second) // a collection or two
-	x.live, x.resident = c.metric(t, leader, "go_memstats_next_gc_bytes")/2, c.metric(t, leader, "process_resident_memory_bytes")
-	x.etcd = etcdInUse(t)
-	used, _, err := c.ledger.Memory(c.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x.redis = float64(used)
+	x.until(t, 5*time.Minute, "whole registry", func() (bool, string) {
+		n := int(x.metric(t, p, "station_flows"))
+		return n >= x.size+len(x.flows), fmt.Sprint(n)
+	})
+}
 
-	leader, standby := c.leader(t)
-	skip := len(c.read())
+// weigh notes what the leader takes.
+func (x *sized) weigh(t *testing.T) {
+	t.Helper()
+	leader, _ := x.leader(t)
+	x.live, x.resident = x.metric(t, leader, "go_memstats_next_gc_bytes")/2, x.metric(t, leader, "process_resident_memory_bytes")
+}
+
+// killed kills the leader.
+func (x *sized) killed(t *testing.T) {
+	t.Helper()
+	x.whole(t)
+	leader, standby := x.leader(t)
+	x.knows(t, standby)
+	<-time.After(6*time.Second + time.Duration(rand.IntN(100))*time.Millisecond) // a standby has looked ahead by then
+	skip := len(x.read())
 	at := time.Now()
 	leader.signal(t, syscall.SIGKILL)
-	x.after, x.afterSlot = c.firstOf(t, "dispatch", skip, at), c.firstOf(t, "cycle_start", skip, at)
-	x.afterWhole = c.mirrored(t, standby, at)
+	x.failover[offered] = append(x.failover[offered], x.firstOf(t, "dispatch", skip, at))
+	x.failover[firstSlot] = append(x.failover[firstSlot], x.firstOf(t, "cycle_start", skip, at))
+	x.failover[seenTo] = append(x.failover[seenTo], x.mirrored(t, standby, at))
+	x.step(t, x.failover, standby, at)
 	<-leader.Gone()
-	standby.signal(t, syscall.SIGTERM) // leaves its key to nobody: the next one need not wait for a lease
-	standby.exit(t, 30*time.Second)
+}
 
-	skip, at = len(c.read()), time.Now()
-	leader.start(t)
-	x.ready = c.ready(t, leader, at)
-	x.offers = c.firstOf(t, "dispatch", skip, at)
-	x.leads = stepsAfter(t, leader, at)["leading"]
-	x.mirrored = c.mirrored(t, leader, at)
-	standby.start(t)
-	c.whole(t)
-	return x
+// alone starts the coordinator that was killed when there is no other.
+func (x *sized) alone(t *testing.T) {
+	t.Helper()
+	first, last := x.coordinators[0], x.coordinators[1]
+	if first.Running() {
+		first, last = last, first
+	}
+	last.signal(t, syscall.SIGTERM) // leaves its key to nobody: the next one need not wait for a lease
+	last.exit(t, 30*time.Second)
+	skip, at := len(x.read()), time.Now()
+	first.start(t)
+	x.restart[isReady] = append(x.restart[isReady], x.ready(t, first, at))
+	x.restart[offered] = append(x.restart[offered], x.firstOf(t, "dispatch", skip, at))
+	x.restart[seenTo] = append(x.restart[seenTo], x.mirrored(t, first, at))
+	x.step(t, x.restart, first, at)
+	last.start(t)
+	x.whole(t)
+}
+
+// step notes when a process took the steps of a failover.
+func (x *sized) step(t *testing.T, into map[string]times, p *process, at time.Time) {
+	t.Helper()
+	for s, took := range stepsAfter(t, p, at) {
+		into[s] = append(into[s], took)
+	}
 }
 
 // firstOf is how long after an instant the first record of that kind of a new leader
@@ -206,7 +273,7 @@ func (c *cluster) firstOf(t *testing.T, op string, skip int, at time.Time) time.
 	t.Helper()
 	epoch := c.epochAt(at)
 	d := c.entry(t, 5*time.Minute, skip, op+" of the next leader", func(r ledger.Record) bool { return r.Op == op && r.Epoch > epoch })
-	return d.At.Sub(at).Round(time.Millisecond)
+	return d.At.Sub(at)
 }
 
 // mirrored is how long after an instant a leader had seen to every flow.
