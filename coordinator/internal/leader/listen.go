@@ -47,7 +47,7 @@ func (r *reign) closed(_ context.Context, c ledger.CycleState) error {
 	if r.Metrics.Closed != nil {
 		r.Metrics.Closed(c)
 	}
-	r.retention.Tidy(c.Flow)
+	r.retention.Ended(c.Flow)
 	return nil
 }
 

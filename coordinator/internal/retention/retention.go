@@ -64,6 +64,7 @@ type Keeper struct {
 	order   []ids.FlowID
 	failed  []ids.FlowID         // to be tried again later
 	floor   map[ids.FlowID]int64 // cycles below are archived already
+	spare   map[ids.FlowID]int   // cycles that may end before a pass finds something to do
 }
 
 // New makes a keeper.
@@ -74,12 +75,26 @@ func New(cfg Config) *Keeper {
 	if cfg.Kept <= 0 {
 		cfg.Kept = DefaultKept
 	}
-	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), waiting: map[ids.FlowID]struct{}{}, floor: map[ids.FlowID]int64{}}
+	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), waiting: map[ids.FlowID]struct{}{}, floor: map[ids.FlowID]int64{}, spare: map[ids.FlowID]int{}}
 }
 
 // Detailed is how many cycles of a flow stay whole: a flow that has made no more
 // needs no pass.
 func (k *Keeper) Detailed() int { return min(k.cfg.Detailed, k.cfg.Kept) }
+
+// Ended hears that a cycle of a flow has ended, and asks for a pass when there may be
+// something to do.
+func (k *Keeper) Ended(f ids.FlowID) {
+	k.mu.Lock()
+	left := k.spare[f]
+	if left > 0 {
+		k.spare[f] = left - 1
+	}
+	k.mu.Unlock()
+	if left == 0 {
+		k.Tidy(f)
+	}
+}
 
 // Tidy asks for a pass over these flows.
 func (k *Keeper) Tidy(flows ...ids.FlowID) {
@@ -155,6 +170,7 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 	if err != nil {
 		return err
 	}
+	k.spares(f, k.Detailed()-len(all))
 	floor, whole := k.archivedBelow(f), true
 	for i, n := range all {
 		fromNewest := len(all) - i
@@ -181,6 +197,17 @@ func (k *Keeper) archivedBelow(f ids.FlowID) int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.floor[f]
+}
+
+// spares remembers how many cycles more a flow may have before there is something to do.
+func (k *Keeper) spares(f ids.FlowID, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n > 0 {
+		k.spare[f] = n
+	} else {
+		delete(k.spare, f)
+	}
 }
 
 func (k *Keeper) archived(f ids.FlowID, n int64) {
@@ -284,6 +311,7 @@ func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
 		if err != nil || left == 0 {
 			k.mu.Lock()
 			delete(k.floor, f)
+			delete(k.spare, f)
 			k.mu.Unlock()
 			return err
 		}

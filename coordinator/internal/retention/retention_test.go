@@ -186,6 +186,25 @@ func TestOldCyclesAreArchivedThenRemoved(t *testing.T) {
 	})
 }
 
+// TestAFewCyclesNeedNoPass: the flow is looked at again when it can have one too many.
+func TestAFewCyclesNeedNoPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(1)
+		k := keep(t, s)
+		k.Ended("f")
+		want(t, s, []int64{1}, nil)
+		for n := int64(2); n <= 9; n++ {
+			s.set(func() { s.cycles[n] = &ledger.CycleState{Flow: "f", Cycle: n, Status: "completed", Revision: 1} })
+			k.Ended("f")
+			synctest.Wait()
+			if calls := []int{1, 1, 2, 3, 4, 5, 6, 7}[n-2]; s.calls != calls {
+				t.Errorf("after cycle %d: %d passes, want %d", n, s.calls, calls)
+			}
+		}
+		want(t, s, []int64{7, 8, 9}, []int64{4, 5, 6})
+	})
+}
+
 // TestARunningCycleIsPassedOver and archived when it has ended, however many
 // newer ones were archived before.
 func TestARunningCycleIsPassedOver(t *testing.T) {
