@@ -113,10 +113,18 @@ func (l *Ledger) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) 
 	return nil
 }
 
-// Told removes the entry of a cycle's end, which the leader has acted on.
-func (l *Ledger) Told(ctx context.Context, epoch ids.Epoch, e Entry) error {
-	_, err := l.call(ctx, "told", epoch, e.ID, string(e.Flow), e.Cycle, e.UUID.String())
-	return err
+// Told removes the entries of ends of cycles, which the leader has acted on.
+func (l *Ledger) Told(ctx context.Context, epoch ids.Epoch, ended ...Entry) error {
+	for part := range slices.Chunk(ended, 128) {
+		args := make([]any, 0, 4*len(part))
+		for _, e := range part {
+			args = append(args, e.ID, string(e.Flow), e.Cycle, e.UUID.String())
+		}
+		if _, err := l.call(ctx, "told", epoch, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckEpoch returns a *FencedError when a higher epoch has written. publishes is

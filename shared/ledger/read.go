@@ -53,6 +53,26 @@ func (l *Ledger) Cycle(ctx context.Context, f ids.FlowID, n int64) (CycleState, 
 	return CycleOf(f, m), nil
 }
 
+// CyclesOf returns the cycles that attempts are of, in their order, by one round trip.
+// One that is gone, or another's by now, has no UUID.
+func (l *Ledger) CyclesOf(ctx context.Context, of []ids.Attempt) ([]CycleState, error) {
+	pipe := l.rdb.Pipeline()
+	cmds := make([]*redis.MapStringStringCmd, len(of))
+	for i, a := range of {
+		cmds[i] = pipe.HGetAll(ctx, l.cycleKey(a.Flow, a.Cycle, "status"))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("read %d cycles: %w", len(of), classify(err))
+	}
+	out := make([]CycleState, len(of))
+	for i, a := range of {
+		if m := cmds[i].Val(); m["uuid"] == a.UUID.String() {
+			out[i] = CycleOf(a.Flow, m)
+		}
+	}
+	return out, nil
+}
+
 // Cycles returns up to limit cycles of a flow, the newest first, with numbers
 // below before (0 = all).
 func (l *Ledger) Cycles(ctx context.Context, f ids.FlowID, limit int, before int64) ([]CycleState, error) {

@@ -23,6 +23,7 @@ import (
 
 // Ledger is what advancing reads and writes.
 type Ledger interface {
+	CyclesOf(ctx context.Context, of []ids.Attempt) ([]ledger.CycleState, error)
 	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
 	Nodes(ctx context.Context, f ids.FlowID, n int64, nodes []ids.NodeID) ([]ledger.NodeState, error)
 	JoinOf(ctx context.Context, f ids.FlowID, n int64, node ids.NodeID) (live, dead, failed int, err error)
@@ -33,7 +34,7 @@ type Ledger interface {
 	Sweep(ctx context.Context, epoch ids.Epoch, e ledger.Entry, status, reason string, nodes []ids.NodeID) error
 	ReleaseFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entryID string) (int64, error)
 	Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) error
-	Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error
+	Told(ctx context.Context, epoch ids.Epoch, ended ...ledger.Entry) error
 }
 
 // Plans finds the plan of a cycle.
@@ -59,7 +60,7 @@ type Listeners struct {
 // Kinds lists the entries that take a moment each.
 func Kinds() []ledger.Kind {
 	return []ledger.Kind{ledger.KindDecide, ledger.KindSpread, ledger.KindSweep, ledger.KindTimer,
-		ledger.KindRelease, ledger.KindAlert, ledger.KindClosed}
+		ledger.KindRelease, ledger.KindAlert}
 }
 
 // SlowKinds lists those that wait for a worker's host or remove a whole flow; on a
@@ -143,15 +144,6 @@ func (a *advancer) act(ctx context.Context, e ledger.Entry) error {
 		return a.then(ctx, e, a.Listeners.Suspect(ctx, e))
 	case ledger.KindAlert:
 		return a.then(ctx, e, a.Listeners.Failure(ctx, e))
-	case ledger.KindClosed:
-		c, err := a.Ledger.Cycle(ctx, e.Flow, e.Cycle)
-		if err != nil {
-			return err
-		}
-		if err := a.Listeners.Closed(ctx, c); err != nil {
-			return err
-		}
-		return a.Ledger.Told(ctx, a.Epoch, e)
 	default:
 		return fmt.Errorf("entry of kind %q is not for this part", e.Kind)
 	}

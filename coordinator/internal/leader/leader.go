@@ -218,6 +218,7 @@ type reign struct {
 	offers    *outbox.Queue
 	chores    *outbox.Queue
 	slow      *outbox.Queue // chores that wait for others, so that the rest need not
+	ends      *outbox.Queue // of cycles
 	ticker    *ticker.Ticker
 	leases    *reconcile.Leases
 	timers    *reconcile.Timers
@@ -243,6 +244,7 @@ func build(cfg Config, epoch ids.Epoch, trusted func() bool, log hclog.Logger) *
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
 	r.slow = r.reader.Route(advance.SlowKinds()...)
+	r.ends = r.reader.Route(advance.EndKinds()...)
 	r.fleet = fleet.New(timed, r.paused, func() { r.audit.Hurry() }, log)
 	r.mirror = mirror.New(cfg.Ledger, cfg.Registry, log)
 	r.timers = reconcile.NewTimers(timed, epoch, cfg.Within, log)
@@ -283,8 +285,9 @@ func (r *reign) loops() []func(context.Context) error {
 		r.watchRedis,
 		r.watchQueues,
 		r.ticker.Run,
-		func(ctx context.Context) error { return r.advance(ctx, r.chores) },
-		func(ctx context.Context) error { return r.advance(ctx, r.slow) },
+		func(ctx context.Context) error { return advance.Run(ctx, r.advance(r.chores)) },
+		func(ctx context.Context) error { return advance.Run(ctx, r.advance(r.slow)) },
+		func(ctx context.Context) error { return advance.RunEnds(ctx, r.advance(r.ends)) },
 		r.leases.Run,
 		r.timers.Run,
 		r.audit.Run,
@@ -308,7 +311,7 @@ func (r *reign) keys(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (r *reign) advance(ctx context.Context, from *outbox.Queue) error {
-	return advance.Run(ctx, advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: from, Done: r.reader.Done, Epoch: r.epoch,
-		Log: r.log, Listeners: advance.Listeners{Closed: r.closed, Failure: r.failure, Timer: r.timers.Wake, Suspect: r.suspect, Purge: r.purge}})
+func (r *reign) advance(from *outbox.Queue) advance.Config {
+	return advance.Config{Ledger: r.Ledger, Plans: r.Plans, Source: from, Done: r.reader.Done, Epoch: r.epoch,
+		Log: r.log, Listeners: advance.Listeners{Closed: r.closed, Failure: r.failure, Timer: r.timers.Wake, Suspect: r.suspect, Purge: r.purge}}
 }

@@ -174,6 +174,6 @@ func (p port) OfferAgain(ctx context.Context, epoch ids.Epoch, a ids.Attempt, wh
 	return call(p, "offer_again", a.Cycle, func() (bool, error) { return p.w.ledger.OfferAgain(ctx, epoch, a, why) })
 }
 
-func (p port) Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error {
-	return tell(p, "told", e.Cycle, func() error { return p.w.ledger.Told(ctx, epoch, e) })
+func (p port) Told(ctx context.Context, epoch ids.Epoch, ended ...ledger.Entry) error {
+	return tell(p, "told", ended[0].Cycle, func() error { return p.w.ledger.Told(ctx, epoch, ended...) })
 }

@@ -45,6 +45,7 @@ type reign struct {
 	offers   *outbox.Queue
 	chores   *outbox.Queue
 	slow     *outbox.Queue
+	ends     *outbox.Queue
 	leases   *reconcile.Leases
 	timers   *reconcile.Timers
 	receipts []receipt
@@ -116,10 +117,12 @@ func (r *reign) parts() []*actor {
 	part("ticker", r.tick)
 	part("redis", r.watchLedger)
 	part("fleet", r.releaseHolds)
+	part("ends", func(p port) { r.advance(p, r.ends) })
 	r.reader = outbox.New(outbox.Config{Ledger: port{r.world, out[0]}, Log: silent})
 	r.offers = r.reader.Route(ledger.KindReady)
 	r.chores = r.reader.Route(advance.Kinds()...)
 	r.slow = r.reader.Route(advance.SlowKinds()...)
+	r.ends = r.reader.Route(advance.EndKinds()...)
 	r.timers = reconcile.NewTimers(port{r.world, out[7]}, r.epoch, within, silent)
 	return out
 }
@@ -169,6 +172,12 @@ func (r *reign) advance(p port, from *outbox.Queue) {
 	for {
 		p.a.await(&r.scheduler, time.Second, func() bool { return from.Len() > 0 })
 		if from.Len() == 0 {
+			continue
+		}
+		if from == r.ends {
+			if r.stop(advance.Ends(bg, cfg, from.Take(bg, 2))) {
+				return
+			}
 			continue
 		}
 		for _, e := range from.Take(bg, 1) {

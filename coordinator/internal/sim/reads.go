@@ -62,6 +62,10 @@ func (p port) Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleSta
 	return ask(p, func() (ledger.CycleState, error) { return p.w.ledger.Cycle(ctx, f, n) })
 }
 
+func (p port) CyclesOf(ctx context.Context, of []ids.Attempt) ([]ledger.CycleState, error) {
+	return ask(p, func() ([]ledger.CycleState, error) { return p.w.ledger.CyclesOf(ctx, of) })
+}
+
 func (p port) Nodes(ctx context.Context, f ids.FlowID, n int64, nodes []ids.NodeID) ([]ledger.NodeState, error) {
 	return ask(p, func() ([]ledger.NodeState, error) { return p.w.ledger.Nodes(ctx, f, n, nodes) })
 }

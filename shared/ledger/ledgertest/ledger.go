@@ -65,6 +65,7 @@ type cycleVerbs interface {
 
 type cycleReads interface {
 	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
+	CyclesOf(ctx context.Context, of []ids.Attempt) ([]ledger.CycleState, error)
 	Cycles(ctx context.Context, f ids.FlowID, limit int, before int64) ([]ledger.CycleState, error)
 	CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error)
 	Active(ctx context.Context) ([]ledger.ActiveCycle, error)
@@ -133,7 +134,7 @@ type mendListVerbs interface {
 	MendClosed(ctx context.Context, epoch ids.Epoch, c ledger.ActiveCycle) (bool, error)
 	MendPurge(ctx context.Context, epoch ids.Epoch, f ids.FlowID) (bool, error)
 	Closing(ctx context.Context, before time.Time) ([]ledger.ActiveCycle, error)
-	Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error
+	Told(ctx context.Context, epoch ids.Epoch, ended ...ledger.Entry) error
 }
 
 type recoveryVerbs interface {

@@ -3,6 +3,8 @@ package ledgertest
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -98,6 +100,25 @@ var repairs = []testCase{
 			k.equal(done, false)
 		})
 		k.wants("repair", "closed", 1)
+	}},
+	{"ends that are heard together", func(k *kit) {
+		p, first := k.run("a")
+		k.finish(p, first, "a")
+		second := k.start(k.trigger(p))
+		k.finish(p, second, "a")
+		at := func(c ledger.Started, id uuid.UUID) ids.Attempt {
+			return ids.Attempt{Flow: flow, Cycle: c.Cycle, UUID: id}
+		}
+		got, err := k.CyclesOf(k.ctx, []ids.Attempt{at(second, second.UUID), at(first, uuid.New()), at(first, first.UUID), {Flow: "none", Cycle: 1, UUID: first.UUID}})
+		k.ok(err)
+		k.equal([]any{len(got), got[0].Cycle, got[0].UUID, got[1].UUID, got[2].Cycle, got[3].UUID},
+			[]any{4, second.Cycle, second.UUID, uuid.Nil, first.Cycle, uuid.Nil})
+		k.equal(got[2], k.cycle(first))
+		k.ok(k.Told(k.ctx, epoch, k.posted(ledger.KindClosed)...))
+		k.equal(len(k.posted(ledger.KindClosed)), 0)
+		closing, err := k.Closing(k.ctx, time.Now().Add(time.Hour))
+		k.ok(err)
+		k.equal(len(closing), 0)
 	}},
 	{"a removal that nobody asks for", func(k *kit) {
 		k.run("a")

@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -76,11 +77,13 @@ func (t *twin) Drop(ctx context.Context, epoch ids.Epoch, entryIDs ...string) er
 	return err
 }
 
-func (t *twin) Told(ctx context.Context, epoch ids.Epoch, e ledger.Entry) error {
-	yours := e
-	yours.ID = t.entry(ctx, e.ID)
-	err := t.Ledger.Told(ctx, epoch, e)
-	t.same("told", []any{err}, []any{t.two.Told(ctx, epoch, yours)})
+func (t *twin) Told(ctx context.Context, epoch ids.Epoch, ended ...ledger.Entry) error {
+	yours := slices.Clone(ended)
+	for i, e := range ended {
+		yours[i].ID = t.entry(ctx, e.ID)
+	}
+	err := t.Ledger.Told(ctx, epoch, ended...)
+	t.same("told", []any{err}, []any{t.two.Told(ctx, epoch, yours...)})
 	return err
 }
 

@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
--- told: the leader has heard of the end of a cycle: its entry goes.
--- ARGV[3] outbox entry, [4] flow, [5] cycle, [6] uuid
+-- told: the leader has heard of the ends of cycles: their entries go.
+-- ARGV[3..] groups of four: outbox entry, flow, cycle, uuid (at most 128 groups)
 -- Reply: {1} | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end
 redis.call('XLEN', P .. ':outbox')
-redis.call('ZREM', P .. ':closing', lease_member(ARGV[4], ARGV[5], ARGV[6], ''))
-redis.call('XDEL', P .. ':outbox', ARGV[3])
+for i = 3, #ARGV, 4 do
+  redis.call('ZREM', P .. ':closing', lease_member(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ''))
+  redis.call('XDEL', P .. ':outbox', ARGV[i])
+end
 return { 1 }

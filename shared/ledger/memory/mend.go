@@ -242,16 +242,18 @@ func (l *Ledger) NoteRepair(_ context.Context, epoch ids.Epoch, a ids.Attempt, k
 	return nil
 }
 
-// Told removes the entry of a cycle's end.
-func (l *Ledger) Told(_ context.Context, epoch ids.Epoch, e ledger.Entry) error {
+// Told removes the entries of ends of cycles.
+func (l *Ledger) Told(_ context.Context, epoch ids.Epoch, ended ...ledger.Entry) error {
 	defer l.begin()()
 	if err := l.fence("told", epoch); err != nil {
 		return err
 	}
-	whole := e.Attempt
-	whole.Node = ""
-	l.unrank(closingKey, leaseMember(whole))
-	l.removeEntry(e.ID)
+	for _, e := range ended {
+		whole := e.Attempt
+		whole.Node = ""
+		l.unrank(closingKey, leaseMember(whole))
+		l.removeEntry(e.ID)
+	}
 	return nil
 }
 

@@ -28,6 +28,17 @@ func (l *Ledger) Cycle(_ context.Context, f ids.FlowID, n int64) (ledger.CycleSt
 	return ledger.CycleOf(f, maps.Clone(h)), nil
 }
 
+// CyclesOf returns the cycles that attempts are of; one that is gone has no UUID.
+func (l *Ledger) CyclesOf(ctx context.Context, of []ids.Attempt) ([]ledger.CycleState, error) {
+	out := make([]ledger.CycleState, len(of))
+	for i, a := range of {
+		if c, err := l.Cycle(ctx, a.Flow, a.Cycle); err == nil && c.UUID == a.UUID {
+			out[i] = c
+		}
+	}
+	return out, nil
+}
+
 // Cycles returns up to limit cycles of a flow, the newest first, with numbers
 // below before (0 = all).
 func (l *Ledger) Cycles(ctx context.Context, f ids.FlowID, limit int, before int64) ([]ledger.CycleState, error) {
