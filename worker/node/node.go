@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,12 +71,38 @@ func (in *Input) Bind(v any) error {
 	if len(in.Parameters) == 0 {
 		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(in.Parameters))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	b := binders.Get().(*binder)
+	if err := b.decode(in.Parameters, v); err != nil {
 		return fmt.Errorf("parameters: %w", err)
 	}
+	if len(in.Parameters) <= maxBound && b.InputOffset() == b.given {
+		binders.Put(b)
+	}
 	return nil
+}
+
+// binder decodes the parameters of one node after the other, with one buffer. It is not
+// used again after an error, nor when it has not read all it was given.
+type binder struct {
+	*json.Decoder
+	from  bytes.Reader
+	given int64 // bytes, so far
+}
+
+// maxBound is how long parameters may be for their buffer to be kept.
+const maxBound = 4 << 10
+
+var binders = sync.Pool{New: func() any {
+	b := &binder{}
+	b.Decoder = json.NewDecoder(&b.from)
+	b.DisallowUnknownFields()
+	return b
+}}
+
+func (b *binder) decode(parameters json.RawMessage, v any) error {
+	b.from.Reset(parameters)
+	b.given += int64(len(parameters))
+	return b.Decode(v)
 }
 
 // Value decodes the value of an input handle into v and reports whether there

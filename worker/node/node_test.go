@@ -55,6 +55,35 @@ func TestBind(t *testing.T) {
 	}
 }
 
+type rude struct{}
+
+func (rude) UnmarshalJSON([]byte) error { panic("no JSON today") }
+
+// TestBindAfterBind: what one node's parameters were like is nothing to the next.
+func TestBindAfterBind(t *testing.T) {
+	long := `{"limit": 5, "text": "` + strings.Repeat("x", 10<<10) + `"}`
+	for i, parameters := range []string{`{"limit": 1}`, `{"limit": 1} {"limit": 2}`, `{"limit": 1} `, `{"limit": 1}x`, `{"limit"`, `{`, ` `, `[]`, `7`, `nul`, `null`,
+		`{"limti": 1}`, `{"limit": "x", "text": 7}`, long} {
+		var p struct {
+			Limit int
+			Text  string
+		}
+		for _, in := range []string{parameters, parameters, `{"limit": 7}`, `{"limit": 8, "text": "y"}`} {
+			p.Limit, p.Text = 0, ""
+			err := (&node.Input{Parameters: json.RawMessage(in)}).Bind(&p)
+			if in[:1] == "{" && len(in) > 11 && in[10] > '6' && (err != nil || p.Limit != int(in[10]-'0')) {
+				t.Errorf("after %d, %.40s: %s gives %d, %v", i, parameters, in, p.Limit, err)
+			}
+		}
+		func() {
+			defer func() { _ = recover() }()
+			var p struct{ Limit rude }
+			_ = (&node.Input{Parameters: json.RawMessage(`{"limit": 1}`)}).Bind(&p)
+			t.Error("no panic")
+		}()
+	}
+}
+
 func TestErrors(t *testing.T) {
 	if node.Permanent(nil) != nil || node.RetryAfter(nil, time.Second) != nil {
 		t.Error("no error became one")

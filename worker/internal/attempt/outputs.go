@@ -56,31 +56,34 @@ func size(outputs map[string]json.RawMessage) int {
 // carries all that the handler emitted, as one object; another handle that is
 // named like an input, or else like a parameter, carries that as it came.
 func forward(n *plan.Node, values, outputs map[string]json.RawMessage) {
-	missing := map[string]bool{}
+	var missing []string
+	whole := false
 	for i := range n.Successors {
 		for _, e := range n.Successors[i].Edges {
-			if _, there := outputs[e.SourceHandle]; !there {
-				missing[e.SourceHandle] = true
+			if _, there := outputs[e.SourceHandle]; there {
+				continue
+			}
+			if e.SourceHandle == plan.DefaultHandle {
+				whole = true
+			} else {
+				missing = append(missing, e.SourceHandle)
 			}
 		}
 	}
-	if len(missing) == 0 {
-		return
-	}
-	var whole json.RawMessage
-	if missing[plan.DefaultHandle] {
-		whole, _ = json.Marshal(outputs) // values are JSON already
+	if whole {
+		outputs[plan.DefaultHandle], _ = json.Marshal(outputs) // values are JSON already
 	}
 	var parameters map[string]json.RawMessage
-	if len(n.Parameters) > 0 {
-		_ = json.Unmarshal(n.Parameters, &parameters) // what is no object has no names
-	}
-	for handle := range missing {
-		if handle == plan.DefaultHandle {
-			outputs[handle] = whole
-		} else if v, ok := values[handle]; ok {
+	for _, handle := range missing {
+		if v, ok := values[handle]; ok {
 			outputs[handle] = v
-		} else if v, ok := parameters[handle]; ok {
+			continue
+		}
+		if parameters == nil && len(n.Parameters) > 0 {
+			parameters = map[string]json.RawMessage{}
+			_ = json.Unmarshal(n.Parameters, &parameters) // what is no object has no names
+		}
+		if v, ok := parameters[handle]; ok {
 			outputs[handle] = v
 		}
 	}

@@ -323,7 +323,7 @@ func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) att
 
 // report tells the ledger what an attempt came to and says what is to become of
 // its message.
-func (s *server) report(c ledger.Claim, r attempt.Report) ending {
+func (s *server) report(c *ledger.Claim, r attempt.Report) ending {
 	var err error
 	switch {
 	case r.Status == task.Unknown:

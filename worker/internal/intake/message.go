@@ -167,7 +167,7 @@ func (s *server) run(m *message, g *granted) ending {
 		s.Ran(string(r.Status), time.Since(began))
 	}
 	defer s.crew.report(s.reports.Done())()
-	how := s.report(g.Claim, r)
+	how := s.report(&g.Claim, r)
 	hop.Pass(hop.Completed, g.Attempt)
 	return how
 }

@@ -44,13 +44,13 @@ type Settler struct {
 }
 
 // about makes the logger of one attempt, once there is something to tell of it.
-func (s *Settler) about(c ledger.Claim) hclog.Logger {
+func (s *Settler) about(c *ledger.Claim) hclog.Logger {
 	return s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 }
 
 // Report reports until the ledger has answered or ctx ends, whose error it then
 // returns.
-func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) error {
+func (s *Settler) Report(ctx context.Context, c *ledger.Claim, r attempt.Report) error {
 	err := Insist(ctx, func() error {
 		if r.Status == task.Failed {
 			return s.fail(ctx, c, r)
@@ -68,7 +68,7 @@ func (s *Settler) Report(ctx context.Context, c ledger.Claim, r attempt.Report) 
 
 // Release hands a claim back without a result; started says that the handler was
 // called.
-func (s *Settler) Release(ctx context.Context, c ledger.Claim, started bool) error {
+func (s *Settler) Release(ctx context.Context, c *ledger.Claim, started bool) error {
 	err := Insist(ctx, func() error {
 		err := s.Ledger.Release(ctx, c.Attempt, c.Token, started)
 		if errors.Is(err, ledger.ErrEnding) {
@@ -84,7 +84,7 @@ func (s *Settler) Release(ctx context.Context, c ledger.Claim, started bool) err
 
 // EndUnknown says that the node was not started here, since it may have been
 // before.
-func (s *Settler) EndUnknown(ctx context.Context, c ledger.Claim, why string) error {
+func (s *Settler) EndUnknown(ctx context.Context, c *ledger.Claim, why string) error {
 	err := Insist(ctx, func() error {
 		return s.Ledger.EndUnknown(ctx, ledger.Doubt{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, OnFailure: c.OnFailure, Why: why})
 	})
@@ -95,7 +95,7 @@ func (s *Settler) EndUnknown(ctx context.Context, c ledger.Claim, why string) er
 }
 
 // refused makes an answer of a refusal: the result has no place to go.
-func (s *Settler) refused(err error, c ledger.Claim) error {
+func (s *Settler) refused(err error, c *ledger.Claim) error {
 	if errors.Is(err, ledger.ErrNotMine) || errors.Is(err, ledger.ErrGone) {
 		s.about(c).Warn("result was refused", "error", err)
 		return nil
@@ -103,7 +103,7 @@ func (s *Settler) refused(err error, c ledger.Claim) error {
 	return err
 }
 
-func (s *Settler) fail(ctx context.Context, c ledger.Claim, r attempt.Report) error {
+func (s *Settler) fail(ctx context.Context, c *ledger.Claim, r attempt.Report) error {
 	f := ledger.Failure{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Class: r.Class, Error: r.Error, OnFailure: c.OnFailure}
 	if retryable(&c.Node, r.Class) {
 		f.Retries = c.Node.Retry.MaxRetries
@@ -165,9 +165,7 @@ const strange = 10
 // are when they came too often in a row.
 func Insist(ctx context.Context, do func() error) error {
 	pause := 20 * time.Millisecond
-	t := time.NewTimer(0)
-	defer t.Stop()
-	<-t.C
+	var t *time.Timer // made when it is needed: most calls are answered at once
 	for left := strange; ; {
 		err := do()
 		switch {
@@ -183,7 +181,12 @@ func Insist(ctx context.Context, do func() error) error {
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
-		t.Reset(pause)
+		if t == nil {
+			t = time.NewTimer(pause)
+			defer t.Stop()
+		} else {
+			t.Reset(pause)
+		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():

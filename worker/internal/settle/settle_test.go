@@ -86,8 +86,8 @@ func (b *book) settler() *settle.Settler {
 	return &settle.Settler{Ledger: b, Log: hclog.NewNullLogger(), Rand: func() float64 { return 0 }}
 }
 
-func claim() ledger.Claim {
-	return ledger.Claim{Attempt: ids.Attempt{Flow: "f", Cycle: 1, Node: "n", N: 1}, Token: uuid.New(), Node: plan.Node{ID: "n",
+func claim() *ledger.Claim {
+	return &ledger.Claim{Attempt: ids.Attempt{Flow: "f", Cycle: 1, Node: "n", N: 1}, Token: uuid.New(), Node: plan.Node{ID: "n",
 		Retry: plan.Retry{Enabled: true, MaxRetries: 3, Backoff: time.Second, MaxBackoff: time.Minute}}}
 }
 
