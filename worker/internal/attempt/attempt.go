@@ -48,6 +48,8 @@ var errTimedOut = errors.New("node timed out")
 type Runner struct {
 	Log      hclog.Logger
 	Programs *expr.Cache
+	// Go runs a handler in a goroutine that may not come back; nil = in a new one.
+	Go func(func())
 	// Abandoned is called for each handler that did not return in time, and the
 	// function it returns when that handler returned after all.
 	Abandoned func() (returned func())
@@ -73,7 +75,7 @@ func (r *Runner) Run(ctx context.Context, c ledger.Claim, h node.Handler) Report
 	timed, cancel := bounded(ctx, n.Timeout)
 	defer cancel()
 	done := make(chan answer, 1)
-	go call(timed, h, in, done)
+	r.apart(func() { call(timed, h, in, done) })
 	var a answer
 	select {
 	case a = <-done:
@@ -107,6 +109,14 @@ func (r *Runner) Run(ctx context.Context, c ledger.Claim, h node.Handler) Report
 	return f
 }
 
+func (r *Runner) apart(f func()) {
+	if r.Go == nil {
+		go f()
+		return
+	}
+	r.Go(f)
+}
+
 // bounded ends after d; a node without a timeout has no bound.
 func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
@@ -133,7 +143,7 @@ func (r *Runner) input(c ledger.Claim) *node.Input {
 		Flow: c.Flow, Cycle: c.Cycle, Node: n.ID, Attempt: c.N, Type: n.Type, Slot: c.Slot,
 		IntentID: ids.IntentID(c.Occasion, n.ID), Parameters: n.Parameters,
 		Values: plan.Gather(n, func(plan.Input) json.RawMessage { i++; return c.Values[i] }),
-		Log:    r.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", n.ID, "attempt", c.N),
+		Log:    &logger{Logger: r.Log, of: c.Attempt},
 	}
 }
 

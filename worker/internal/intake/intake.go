@@ -75,6 +75,7 @@ import (
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 	"github.com/tradingflow/weather-station/worker/internal/claims"
+	"github.com/tradingflow/weather-station/worker/internal/hands"
 	"github.com/tradingflow/weather-station/worker/internal/once"
 	"github.com/tradingflow/weather-station/worker/internal/settle"
 	"github.com/tradingflow/weather-station/worker/node"
@@ -163,6 +164,11 @@ func Run(ctx context.Context, cfg Config) error {
 		case <-over:
 		}
 	})
+	var pool hands.Pool
+	defer pool.Close()
+	runner := *cfg.Runner
+	runner.Go = pool.Go
+	cfg.Runner = &runner
 	var slots sync.WaitGroup
 	var declined sync.Map
 	crew := newCrew(cfg.Slots)
@@ -172,7 +178,7 @@ func Run(ctx context.Context, cfg Config) error {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -220,6 +226,7 @@ type server struct {
 	held     ids.Attempt // of the message in hand
 	declined *sync.Map   // node types, of all slots
 	crew     *crew       // of all slots
+	hands    *hands.Pool // of all slots
 	placed   bool        // the slot has a place for its message
 	crowded  bool        // it found none for the last one
 

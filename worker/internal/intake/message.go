@@ -57,13 +57,13 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 // the first one at the slot's own. What is left then is offered again.
 func (s *server) several(m *message, tasks []task.Task) ending {
 	results := make(chan ending, len(tasks))
-	see := func(t task.Task) { results <- s.one(m, t) }
-	go see(tasks[0])
+	see := func(t task.Task) { s.hands.Go(func() { results <- s.one(m, t) }) }
+	see(tasks[0])
 	over := time.NewTimer(patience)
 	defer over.Stop()
 	started := 1
 	for started < len(tasks) && s.crew.enter(over.C, s.taking.Done()) {
-		go see(tasks[started])
+		see(tasks[started])
 		started++
 	}
 	for _, t := range tasks[started:] {
