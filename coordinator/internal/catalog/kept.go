@@ -18,18 +18,33 @@ type Kept struct {
 	Flow     ids.FlowID
 	UID      uuid.UUID
 	Revision int64
-	Anchor   time.Time
-	Past     []Era
 
-	created, updated int64 // Unix milliseconds
-	packed           string
-	allowUnknown     bool
+	anchor, created, updated int64 // Unix milliseconds
+	packed                   string
+	past                     *[]Era // nil: none
+	allowUnknown             bool
 }
 
 // Keep packs a record.
 func Keep(r Record) *Kept {
-	return &Kept{Flow: r.Flow, UID: r.UID, Revision: r.Revision, Anchor: r.Anchor, Past: r.Past, created: r.CreatedAt.UnixMilli(),
+	k := &Kept{Flow: r.Flow, UID: r.UID, Revision: r.Revision, anchor: r.Anchor.UnixMilli(), created: r.CreatedAt.UnixMilli(),
 		updated: r.UpdatedAt.UnixMilli(), allowUnknown: r.AllowUnknown, packed: squeeze(r.Document)}
+	if len(r.Past) > 0 {
+		past := r.Past // the record itself would be kept with it
+		k.past = &past
+	}
+	return k
+}
+
+// Anchor is the instant at which the schedule was set.
+func (k *Kept) Anchor() time.Time { return time.UnixMilli(k.anchor) }
+
+// Past lists earlier schedules, oldest first.
+func (k *Kept) Past() []Era {
+	if k.past == nil {
+		return nil
+	}
+	return *k.past
 }
 
 // Document unpacks the document. It is the caller's.
@@ -44,7 +59,7 @@ func (k *Kept) Document() json.RawMessage {
 // Record is the record that was kept.
 func (k *Kept) Record() Record {
 	return Record{Flow: k.Flow, UID: k.UID, Revision: k.Revision, Document: k.Document(), AllowUnknown: k.allowUnknown,
-		Anchor: k.Anchor, Past: k.Past, CreatedAt: time.UnixMilli(k.created), UpdatedAt: time.UnixMilli(k.updated)}
+		Anchor: k.Anchor(), Past: k.Past(), CreatedAt: time.UnixMilli(k.created), UpdatedAt: time.UnixMilli(k.updated)}
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

@@ -57,7 +57,7 @@ func summary(f *registry.Flow, d flow.Summary, s ledger.FlowState, now time.Time
 	}
 	if f.Paused {
 		out.Status = api.FlowPaused
-	} else if next, ok := f.Schedule.Next(now, f.Record.Anchor); ok {
+	} else if next, ok := f.Schedule.Next(now, f.Record.Anchor()); ok {
 		out.NextSlot = api.At(next)
 	}
 	return out
@@ -107,7 +107,7 @@ func (c *Control) GetFlow(ctx context.Context, id ids.FlowID) (api.FlowStatus, e
 func slots(f *registry.Flow, s ledger.FlowState, now time.Time) api.Slots {
 	out := api.Slots{Started: s.SlotsStarted, Skipped: s.SlotsSkipped}
 	if f.Schedule.Spec().Kind != schedule.Manual {
-		due := f.Schedule.Due(s.LastSlot, now, f.Record.Anchor)
+		due := f.Schedule.Due(s.LastSlot, now, f.Record.Anchor())
 		for _, skip := range due.Skipped {
 			out.Pending += skip.Count
 		}

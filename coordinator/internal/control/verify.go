@@ -48,7 +48,7 @@ func (s auditSource) Grid(f ids.FlowID) (audit.Grid, bool) {
 	if found == nil {
 		return audit.Grid{}, false
 	}
-	g := gridOf(found.Schedule, found.Record.Anchor)
+	g := gridOf(found.Schedule, found.Record.Anchor())
 	past, err := found.Past()
 	if err != nil { // another version wrote it
 		return g, true

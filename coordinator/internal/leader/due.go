@@ -86,7 +86,7 @@ func (r *reign) rank(flows []*registry.Flow) (soon []ids.FlowID, rest []expected
 			rest = append(rest, expected{f.Record.Flow, next})
 		default:
 			// The newest of them counts: what lies before was the old leader's to do.
-			if again, more := f.Schedule.Next(now.Add(-time.Second), f.Record.Anchor); more && !again.After(now) {
+			if again, more := f.Schedule.Next(now.Add(-time.Second), f.Record.Anchor()); more && !again.After(now) {
 				next = again
 			}
 			due = append(due, expected{f.Record.Flow, next})

@@ -57,6 +57,14 @@ func (s *shelf) PausedFresh(context.Context, ids.FlowID) (time.Time, bool, error
 	return time.Time{}, false, nil
 }
 
+func (s *shelf) Current(_ context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error) {
+	out := map[ids.FlowID]bool{}
+	for _, f := range flows {
+		out[f] = true
+	}
+	return out, nil
+}
+
 func (s *shelf) Subscribe() *catalog.Subscription { panic("not followed here") }
 
 func (s *shelf) Admitted() <-chan struct{} { panic("not followed here") }

@@ -44,6 +44,8 @@ type Registry interface {
 	Get(id ids.FlowID) *registry.Flow
 	// Fresh is Get by what etcd says now; nil when there is no such flow.
 	Fresh(ctx context.Context, id ids.FlowID) (*registry.Flow, error)
+	// Confirm tells for which flows Get says what etcd has now.
+	Confirm(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error)
 }
 
 // ErrUnconfirmed says that something has to be removed, resumed or brought back
@@ -95,7 +97,7 @@ func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 	}
 	a := ledger.Activation{
 		Flow: id, UID: f.Record.UID, Revision: f.Record.Revision, Document: f.Record.Document(),
-		Anchor: f.Record.Anchor, Paused: f.Paused,
+		Anchor: f.Record.Anchor(), Paused: f.Paused,
 	}
 	if h.Revision > 0 && h.Revision < f.Record.Revision {
 		a.Since = h.LastSlot
@@ -120,7 +122,7 @@ func (m *Mirror) install(ctx context.Context, f *registry.Flow) error {
 const Page = 500
 
 // at is how many flows are made good at once.
-const at = 16
+const at = 32
 
 // Some makes the ledger's copies of flows equal to the registry's. found hears what the
 // ledger had of each that the registry knows, zero for one that is new to it, page by page,
@@ -152,6 +154,7 @@ func (m *Mirror) page(ctx context.Context, page []ids.FlowID, bulk bool, found f
 		}
 		found(f.Record.Flow, h)
 	}
+	confirmed := m.confirm(ctx, page, heads, bulk)
 	var g errgroup.Group
 	g.SetLimit(at)
 	for i, id := range page {
@@ -163,7 +166,7 @@ func (m *Mirror) page(ctx context.Context, page []ids.FlowID, bulk bool, found f
 			continue
 		}
 		g.Go(func() error {
-			err := m.one(ctx, id, f, h, bulk)
+			err := m.one(ctx, id, f, h, bulk || confirmed[id])
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -178,6 +181,25 @@ func (m *Mirror) page(ctx context.Context, page []ids.FlowID, bulk bool, found f
 		})
 	}
 	return g.Wait()
+}
+
+// confirm asks etcd once about all flows of a page that the ledger does not know; heads
+// must have been read before. What is not confirmed is asked for flow by flow.
+func (m *Mirror) confirm(ctx context.Context, page []ids.FlowID, heads []ledger.FlowHead, bulk bool) map[ids.FlowID]bool {
+	var unknown []ids.FlowID
+	for i, id := range page {
+		if !bulk && !heads[i].Known() && m.registry.Get(id) != nil {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	confirmed, err := m.registry.Confirm(ctx, unknown)
+	if err != nil {
+		return nil
+	}
+	return confirmed
 }
 
 // Strays removes from the ledger the flows that the catalog does not have. It returns
@@ -196,7 +218,8 @@ func (m *Mirror) One(ctx context.Context, id ids.FlowID) error {
 	if err != nil {
 		return err
 	}
-	return m.one(ctx, id, m.registry.Get(id), heads[0], false)
+	confirmed := m.confirm(ctx, []ids.FlowID{id}, heads, false)
+	return m.one(ctx, id, m.registry.Get(id), heads[0], confirmed[id])
 }
 
 // What a flow's copy needs.
@@ -237,7 +260,8 @@ func needs(f *registry.Flow, h ledger.FlowHead) need {
 // process may be behind etcd: a flow that is registered, paused or deleted through
 // another coordinator stands in the ledger already. So nothing is removed,
 // resumed or brought back without asking etcd again. bulk spares that for flows
-// the ledger does not know at all: after a loss of Redis they are many.
+// the ledger does not know at all: after a loss of Redis they are many. So it is where
+// etcd has confirmed what f says since h was read.
 func (m *Mirror) one(ctx context.Context, id ids.FlowID, f *registry.Flow, h ledger.FlowHead, bulk bool) error {
 	n := needs(f, h)
 	if n == shut || n == resume || n == install && !h.Known() && !bulk {

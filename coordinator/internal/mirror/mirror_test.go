@@ -52,6 +52,15 @@ func (f *flows) Fresh(_ context.Context, id ids.FlowID) (*registry.Flow, error) 
 	return f.etcd[id], f.away
 }
 
+func (f *flows) Confirm(_ context.Context, all []ids.FlowID) (map[ids.FlowID]bool, error) {
+	f.asked.Add(1)
+	out := map[ids.FlowID]bool{}
+	for _, id := range all {
+		out[id] = f.known[id] == f.etcd[id]
+	}
+	return out, f.away
+}
+
 // both makes a flow known and stored.
 func (f *flows) both(x *registry.Flow) *registry.Flow {
 	f.known[x.Record.Flow], f.etcd[x.Record.Flow] = x, x
@@ -326,5 +335,39 @@ func TestSomeTellsPageByPage(t *testing.T) {
 	k.redis.SetError("LOADING")
 	if _, err := k.mirror.Some(t.Context(), order, true, nil); !errors.Is(err, ledger.ErrUnavailable) {
 		t.Errorf("without redis: %v", err)
+	}
+}
+
+// TestManyNewFlowsAreConfirmedTogether: etcd is asked once for a page of flows that are
+// registered one after another, and what it does not confirm is asked for alone.
+func TestManyNewFlowsAreConfirmedTogether(t *testing.T) {
+	k := start(t)
+	var names []ids.FlowID
+	for i := range mirror.Page {
+		names = append(names, k.both(flow(t, fmt.Sprintf("f%04d", i), 1)).Record.Flow)
+	}
+	delete(k.etcd, names[7])                        // deleted through another coordinator
+	k.etcd[names[8]] = flow(t, string(names[8]), 2) // changed there
+	if later, err := k.mirror.Some(t.Context(), names, false, nil); err != nil || len(later) > 0 {
+		t.Fatalf("later %v, %v", later, err)
+	}
+	if n := k.asked.Load(); n != 3 {
+		t.Errorf("etcd was asked %d times", n)
+	}
+	heads, err := k.l.FlowHeads(t.Context(), names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range heads {
+		want := int64(1)
+		if i == 7 {
+			want = 0
+		}
+		if i == 8 {
+			want = 2
+		}
+		if h.Revision != want {
+			t.Errorf("the ledger has revision %d of %s, want %d", h.Revision, names[i], want)
+		}
 	}
 }

@@ -16,9 +16,9 @@ type Era struct {
 
 // Past compiles the schedules before the flow's own, oldest first.
 func (f *Flow) Past() ([]Era, error) {
-	past := f.Record.Past
+	past := f.Record.Past()
 	out := make([]Era, len(past))
-	until := f.Schedule.Begins(f.Record.Anchor)
+	until := f.Schedule.Begins(f.Record.Anchor())
 	for i := len(out) - 1; i >= 0; i-- {
 		s, err := schedule.Compile(past[i].Spec)
 		if err != nil {

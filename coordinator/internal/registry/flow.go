@@ -121,7 +121,7 @@ func (f *Flow) Next(after time.Time) (time.Time, bool) {
 	if from > 0 && from <= ms && ms < next && from == atomic.LoadInt64(&f.from) {
 		return time.UnixMilli(next).UTC(), true
 	}
-	slot, some := f.Schedule.Next(after, f.Record.Anchor)
+	slot, some := f.Schedule.Next(after, f.Record.Anchor())
 	if some && from != writing && atomic.CompareAndSwapInt64(&f.from, from, writing) {
 		atomic.StoreInt64(&f.next, slot.UnixMilli())
 		atomic.StoreInt64(&f.from, ms)

@@ -32,6 +32,15 @@ func (p *Part) Fresh(ctx context.Context, id ids.FlowID) (*Flow, error) {
 	return p.r.Fresh(ctx, id)
 }
 
+// Confirm is Registry.Confirm.
+func (p *Part) Confirm(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error) {
+	out, err := p.r.Confirm(ctx, flows)
+	for f := range out {
+		out[f] = out[f] && p.mine(f)
+	}
+	return out, err
+}
+
 // Refresh is Registry.Refresh.
 func (p *Part) Refresh(id ids.FlowID) {
 	if p.mine(id) {

@@ -61,6 +61,7 @@ type Catalog interface {
 type Source interface {
 	GetFresh(ctx context.Context, flow ids.FlowID) (catalog.Record, error)
 	PausedFresh(ctx context.Context, flow ids.FlowID) (since time.Time, paused bool, err error)
+	Current(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error)
 }
 
 // Registry is safe for concurrent use.
@@ -201,6 +202,25 @@ func (r *Registry) Fresh(ctx context.Context, id ids.FlowID) (*Flow, error) {
 		}
 	}
 	return f.paused(paused), nil
+}
+
+// Confirm tells for which of these flows Get says what etcd has now: what is asked of
+// many flows costs no more than of a few.
+func (r *Registry) Confirm(ctx context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error) {
+	current, err := r.catalog.Current(ctx, flows)
+	if err != nil {
+		return nil, err
+	}
+	for f, yes := range current {
+		if !yes {
+			continue
+		}
+		k, known := r.catalog.Get(f)
+		if own := r.Get(f); known != (own != nil) || known && (own.Record != k || own.Paused != r.catalog.Paused(f)) {
+			r.Refresh(f) // the catalog's word is on its way here
+		}
+	}
+	return current, nil
 }
 
 // scheduled returns the schedule of a text. The caller holds building.

@@ -73,6 +73,19 @@ func (s *shelf) PausedFresh(_ context.Context, f ids.FlowID) (time.Time, bool, e
 	return time.UnixMilli(5000), s.Paused(f), s.away
 }
 
+// Current compares what Get shows with what Fresh sees.
+func (s *shelf) Current(_ context.Context, flows []ids.FlowID) (map[ids.FlowID]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[ids.FlowID]bool{}
+	for _, f := range flows {
+		k, known := s.flows[f]
+		r, there := s.etcd[f]
+		out[f] = known == there && (!known || k.UID == r.UID && k.Revision == r.Revision)
+	}
+	return out, s.away
+}
+
 func (s *shelf) Subscribe() *catalog.Subscription { panic("not followed here") }
 
 func (s *shelf) Admitted() <-chan struct{} { panic("not followed here") }
@@ -202,7 +215,7 @@ func TestNextIsWhatTheScheduleSays(t *testing.T) {
 				for i := range 2000 {
 					at = at.Add(time.Duration((i*7919)%100_000-48_000) * 11 * time.Microsecond)
 					got, some := f.Next(at)
-					want, has := f.Schedule.Next(at, f.Record.Anchor)
+					want, has := f.Schedule.Next(at, f.Record.Anchor())
 					if some != has || !got.Equal(want) {
 						t.Errorf("%s: after %s comes %s, %v; the schedule says %s, %v", schedule, at, got, some, want, has)
 						return

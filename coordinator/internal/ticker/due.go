@@ -24,7 +24,7 @@ func (t *Ticker) due(ctx context.Context, f *registry.Flow, last time.Time) (due
 }
 
 func (t *Ticker) policy(f *registry.Flow, last, now time.Time) schedule.Due {
-	due := f.Schedule.Due(last, now, f.Record.Anchor)
+	due := f.Schedule.Due(last, now, f.Record.Anchor())
 	switch {
 	case f.Paused:
 		due = withhold(due, "paused", true)

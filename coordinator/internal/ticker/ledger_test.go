@@ -233,7 +233,7 @@ func (b *book) balance(t *testing.T, f *registry.Flow, a *account, pending int64
 	for _, n := range a.skipped {
 		got += n
 	}
-	due := b.clock().Sub(f.Record.Anchor)/f.Schedule.Spec().Interval + 1
+	due := b.clock().Sub(f.Record.Anchor())/f.Schedule.Spec().Interval + 1
 	if got+pending < int64(due) || got > int64(due) {
 		t.Errorf("%d slots are due, %d started, skipped %v", due, len(a.started), a.skipped)
 	}

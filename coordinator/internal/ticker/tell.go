@@ -14,7 +14,7 @@ func (t *Ticker) Know(f ids.FlowID, last time.Time) {
 	if flow == nil {
 		return
 	}
-	next, some := flow.Schedule.Next(last, flow.Record.Anchor)
+	next, some := flow.Schedule.Next(last, flow.Record.Anchor())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !some && t.flows[f] == nil {

@@ -188,7 +188,7 @@ func TestAnEditedSchedule(t *testing.T) {
 		b.set(func() {
 			var slots []time.Duration
 			for d := time.Duration(0); d <= 12*time.Second; d += 500 * time.Millisecond {
-				if a.started[edited.Record.Anchor.UTC().Add(d)] > 0 {
+				if a.started[edited.Record.Anchor().UTC().Add(d)] > 0 {
 					slots = append(slots, d)
 				}
 			}
