@@ -47,7 +47,7 @@ func TestHandlersLogNamesTheAttempt(t *testing.T) {
 			return node.Result{}, nil
 		})
 		(&attempt.Runner{Log: log, Programs: expr.NewCache(0)}).Run(t.Context(), claim(plan.Node{ID: "n"}), h)
-		if n := strings.Count(text.String(), "said: flow=f cycle=1 node=n attempt=1"); n != 4 {
+		if n := strings.Count(text.String(), "said: attempt=1 cycle=1 flow=f node=n"); n != 4 {
 			t.Errorf("%s: %d of 4 lines name the attempt:\n%s", name, n, &text)
 		}
 	}
