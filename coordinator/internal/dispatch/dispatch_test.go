@@ -32,6 +32,7 @@ type bench struct {
 	hand     map[string]bool
 	back     []string // given back, in order
 	sent     []string // queue and task
+	flows    []string // those of all nodes that were sent, each with its cycle
 	receipts map[string]*taskqueue.Receipt
 	publish  error
 	planErr  error
@@ -44,7 +45,11 @@ type bench struct {
 	marked   [][]string // by call
 	dropped  []string
 	held     []string
-	manual   bool // receipts are resolved by the test
+	manual   bool  // receipts are resolved by the test
+	ready    []int // nodes of each message that no worker has
+	depthErr error // instead of the depth of the queue,
+	deaf     bool  // or no answer at all
+	asked    int
 	// published, when set, is told how many were sent so far.
 	published func(n int)
 }
@@ -114,7 +119,9 @@ func (b *bench) Publish(_ context.Context, queue, id string, body []byte) (*task
 	what := queue
 	for _, t := range tasks {
 		what += " " + string(t.Node) + " " + t.Type
+		b.flows = append(b.flows, fmt.Sprintf("%s%d", t.Flow, t.Cycle))
 	}
+	b.ready = append(b.ready, len(tasks))
 	b.sent = append(b.sent, what)
 	r := taskqueue.NewReceipt()
 	b.receipts[id] = r
@@ -202,7 +209,7 @@ func (b *bench) settled(t *testing.T, inHand int) {
 	}
 	defer b.mu.Unlock()
 	if len(b.hand) != inHand {
-		t.Errorf("%d entries are kept in hand, want %d: %v", len(b.hand), inHand, b.hand)
+		t.Errorf("%d entries are kept in hand, want %d", len(b.hand), inHand)
 	}
 }
 

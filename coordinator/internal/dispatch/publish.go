@@ -17,39 +17,88 @@ import (
 // take is how many entries are looked at together.
 const take = 1024
 
-// ready is what can be offered to one pool now.
-type ready struct {
-	pool    string
-	entries []ledger.Entry
-	tasks   []task.Task
+// pool is what publish knows of one pool.
+type pool struct {
+	name   string
+	queue  string
+	ready  []node // that can be offered, of the entries taken last
+	turns  turns  // held back
+	window window
+	mute   bool // the depth of its queue can't be had, and that was said
 }
 
 func (d *dispatcher) publish(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer d.asking.Wait()
+	defer end()
 	for ctx.Err() == nil {
-		batch := d.Source.Take(ctx, take)
-		pools, err := d.sort(ctx, batch)
+		until, stop := d.until(ctx)
+		batch := d.Source.Take(until, take)
+		stop()
+		d.listen()
+		err := d.sort(ctx, batch)
 		if err != nil {
 			return err
 		}
 		left := d.Source.Len()
-		for len(pools) > 0 {
-			p := &pools[0]
-			if len(p.entries) == 0 {
-				pools = pools[1:]
-				continue
+		for _, p := range d.pools {
+			waiting := len(p.ready)
+			if waiting > 0 {
+				waiting = waiting * (len(batch) + left) / len(batch)
 			}
-			waiting := len(p.entries) * (len(batch) + left) / len(batch)
-			slots, most := d.Fleet.Room(p.pool)
-			for n := packSize(waiting, slots, most); len(p.entries) > 0; {
-				if more, err := d.pack(ctx, p, min(n, len(p.entries))); err != nil || !more {
-					if err := d.keep(pools, err); err != nil {
-						return err
-					}
-					pools = nil
-					break
-				}
+			if err = d.offer(ctx, p, waiting+p.turns.count); err != nil {
+				break
 			}
+			d.ask(ctx, p)
 		}
+		if err = d.keep(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offer offers what is ready for a pool, as far as its window has room; so many nodes wait
+// for it in all. The error says that nothing may be published now.
+func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
+	if waiting == 0 {
+		return nil
+	}
+	w := &p.window
+	slots, reads := d.Fleet.Room(p.name)
+	w.slots = slots
+	n := packSize(waiting, slots, reads)
+	if d.Depths == nil || p.turns.count == 0 && len(p.ready) <= w.room() {
+		for len(p.ready) > 0 {
+			if err := d.mayPublish(ctx, len(p.ready)); err != nil {
+				return err
+			}
+			nodes := p.ready[:min(n, len(p.ready))]
+			p.ready = p.ready[len(nodes):]
+			d.send(ctx, p, nodes)
+		}
+		return nil
+	}
+	for _, r := range p.ready {
+		p.turns.add(r)
+	}
+	p.ready = nil
+	if w.overrule(time.Now()) && !p.mute {
+		p.mute = true
+		d.Log.Warn("the broker does not tell how many messages wait; offers are made without its word", "queue", p.queue)
+	}
+	for n = w.pack(n); p.turns.count > 0; {
+		count := min(n, w.room())
+		if count <= 0 {
+			if !p.turns.fresh() || !w.squeeze() {
+				break
+			}
+			count = 1
+		}
+		if err := d.mayPublish(ctx, p.turns.count); err != nil {
+			return err
+		}
+		d.send(ctx, p, p.turns.take(count))
 	}
 	return nil
 }
@@ -64,7 +113,7 @@ func packSize(waiting, slots, most int) int {
 }
 
 // sort finds what can be offered, by pool. Only a refusal by epoch is returned.
-func (d *dispatcher) sort(ctx context.Context, batch []ledger.Entry) (pools []ready, err error) {
+func (d *dispatcher) sort(ctx context.Context, batch []ledger.Entry) error {
 	if len(batch) > 1 { // of many cycles, maybe, each of which may have to be asked for
 		attempts := make([]ids.Attempt, len(batch))
 		for i, e := range batch {
@@ -75,20 +124,18 @@ func (d *dispatcher) sort(ctx context.Context, batch []ledger.Entry) (pools []re
 	for _, e := range batch {
 		n, err := d.node(ctx, e)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n == nil {
 			continue
 		}
-		i := slices.IndexFunc(pools, func(r ready) bool { return r.pool == n.Pool })
+		i := slices.IndexFunc(d.pools, func(p *pool) bool { return p.name == n.Pool })
 		if i < 0 {
-			i, pools = len(pools), append(pools, ready{pool: n.Pool})
+			i, d.pools = len(d.pools), append(d.pools, &pool{name: n.Pool, queue: taskqueue.Queue(d.Prefix, n.Pool)})
 		}
-		p := &pools[i]
-		p.entries = append(p.entries, e)
-		p.tasks = append(p.tasks, task.Task{Attempt: e.Attempt, Type: n.Type, Pool: n.Pool, Partitions: d.Partitions})
+		d.pools[i].ready = append(d.pools[i].ready, node{entry: e, kind: n.Type})
 	}
-	return pools, nil
+	return nil
 }
 
 // node returns the node that an entry offers; nil when it can't be offered now, and the
@@ -112,25 +159,22 @@ func (d *dispatcher) node(ctx context.Context, e ledger.Entry) (*plan.Node, erro
 	return n, nil
 }
 
-// pack publishes the first n entries of p in one message, and removes them from p. It
-// reports false when nothing may be published now.
-func (d *dispatcher) pack(ctx context.Context, p *ready, n int) (more bool, err error) {
-	if err := d.mayPublish(ctx, len(p.entries)); err != nil {
-		return false, err
+// send publishes nodes of p in one message.
+func (d *dispatcher) send(ctx context.Context, p *pool, nodes []node) {
+	entries, tasks := make([]ledger.Entry, len(nodes)), make([]task.Task, len(nodes))
+	for i, n := range nodes {
+		entries[i] = n.entry
+		tasks[i] = task.Task{Attempt: n.entry.Attempt, Type: n.kind, Pool: p.name, Partitions: d.Partitions}
+		hop.Pass(hop.Offered, n.entry.Attempt)
 	}
-	entries, tasks := p.entries[:n:n], p.tasks[:n]
-	p.entries, p.tasks = p.entries[n:], p.tasks[n:]
-	for _, e := range entries {
-		hop.Pass(hop.Offered, e.Attempt)
-	}
-	receipt, err := d.Publisher.Publish(ctx, taskqueue.Queue(d.Prefix, p.pool), entries[0].ID, task.EncodePack(tasks))
+	receipt, err := d.Publisher.Publish(ctx, p.queue, entries[0].ID, task.EncodePack(tasks))
 	if err != nil {
 		if !d.down && ctx.Err() == nil {
 			d.down = true
 			d.Log.Warn("tasks can't be published", "error", err)
 		}
 		d.Done(idsOf(entries)...)
-		return true, nil
+		return
 	}
 	for _, e := range entries {
 		hop.Pass(hop.Published, e.Attempt)
@@ -143,27 +187,37 @@ func (d *dispatcher) pack(ctx context.Context, p *ready, n int) (more bool, err 
 		d.told.published = true
 		d.Log.Debug("first offer published")
 	}
+	now := time.Now()
+	if d.Depths != nil {
+		p.window.offered(len(nodes), now)
+	}
+	p.window.unconfirmed.Add(int64(len(nodes)))
 	patience := time.Duration(d.patience.Load())
 	select {
-	case d.open <- offer{entries, receipt, patience, time.Now().Add(patience)}:
+	case d.open <- offer{p, entries, receipt, patience, now.Add(patience)}:
 	case <-ctx.Done():
 	}
-	return true, nil
 }
 
-// keep gives what was not published back to the reader, and passes on a refusal by epoch.
-func (d *dispatcher) keep(pools []ready, err error) error {
-	count := 0
-	for _, p := range pools {
-		d.Done(idsOf(p.entries)...)
-		count += len(p.entries)
+// keep gives what may not be published back to the reader, and passes on a refusal by epoch.
+func (d *dispatcher) keep(err error) error {
+	if err == nil {
+		return nil
 	}
+	var back []string
+	for _, p := range d.pools {
+		for _, n := range append(p.ready, p.turns.take(p.turns.count)...) {
+			back = append(back, n.entry.ID)
+		}
+		p.ready = nil
+	}
+	d.Done(back...)
 	if !ledger.Fenced(err) {
 		return nil
 	}
-	d.Log.Warn("offers are held back: another coordinator leads", "count", count, "error", err)
+	d.Log.Warn("offers are held back: another coordinator leads", "count", len(back), "error", err)
 	if d.HeldBack != nil {
-		d.HeldBack(count)
+		d.HeldBack(len(back))
 	}
 	return err
 }

@@ -271,7 +271,7 @@ func (r *reign) first() []func(context.Context) error {
 	return []func(context.Context) error{
 		r.reader.Run,
 		func(ctx context.Context) error {
-			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
+			return dispatch.Run(ctx, dispatch.Config{Ledger: r.Ledger, Publisher: r.Queue, Depths: r.Queue, Plans: r.Plans, Fleet: r.fleet, Source: r.offers,
 				Done: r.reader.Done, Epoch: r.epoch, Trusted: r.trusted, Prefix: r.Prefix, Log: r.log, Offered: r.offered, HeldBack: r.Metrics.HeldBack, Partitions: r.Partitions})
 		},
 		func(ctx context.Context) error { return r.fleet.Run(ctx, r.epoch, time.Second) },

@@ -19,8 +19,9 @@ type Admin struct {
 	link *link
 
 	mu      sync.Mutex
-	conn    *connection    // nil while there is none
-	running sync.WaitGroup // questions on conn
+	conn    *connection     // nil while there is none
+	idle    []*amqp.Channel // of conn, for the next questions
+	running sync.WaitGroup  // questions on conn
 }
 
 // NewAdmin returns an Admin that connects when Run is called.
@@ -32,10 +33,10 @@ func (a *Admin) Run(ctx context.Context) error {
 	return a.link.run(ctx, func(_ context.Context, conn *connection) func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.conn = conn
+		a.conn, a.idle = conn, nil
 		return func() {
 			a.mu.Lock()
-			a.conn = nil
+			a.conn, a.idle = nil, nil
 			a.mu.Unlock()
 			a.running.Wait()
 		}
@@ -54,9 +55,16 @@ func (a *Admin) State() (connected bool, blockedSince time.Time) { return a.link
 // when there is no connection.
 func (a *Admin) Depth(ctx context.Context, queue string) (taskqueue.Depth, error) {
 	var q amqp.Queue
-	err := a.ask(ctx, func(conn *amqp.Connection) (err error) {
-		q, err = lookOn(conn, queue)
-		return err
+	err := a.ask(ctx, func(conn *amqp.Connection) error {
+		ch, err := a.take(conn)
+		if err != nil {
+			return fmt.Errorf("open a channel: %w", err)
+		}
+		if q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil { // the broker has closed the channel
+			return fmt.Errorf("look for it: %w", err)
+		}
+		a.putBack(conn, ch)
+		return nil
 	})
 	if refusedWith(err, amqp.NotFound) {
 		err = fmt.Errorf("%w (%w)", taskqueue.ErrUnroutable, err)
@@ -65,6 +73,29 @@ func (a *Admin) Depth(ctx context.Context, queue string) (taskqueue.Depth, error
 		return taskqueue.Depth{}, fmt.Errorf("depth of queue %s: %w", queue, err)
 	}
 	return taskqueue.Depth{Ready: q.Messages, Consumers: q.Consumers}, nil
+}
+
+// take returns a channel for one question. One that has served another is taken first: to
+// open one and close it takes two more round trips, and a leader with a backlog asks often.
+func (a *Admin) take(conn *amqp.Connection) (*amqp.Channel, error) {
+	a.mu.Lock()
+	if n := len(a.idle); n > 0 && a.conn != nil && a.conn.Connection == conn {
+		ch := a.idle[n-1]
+		a.idle = a.idle[:n-1]
+		a.mu.Unlock()
+		return ch, nil
+	}
+	a.mu.Unlock()
+	return conn.Channel() //nolint:wrapcheck // the caller does
+}
+
+// putBack keeps a channel that was of use.
+func (a *Admin) putBack(conn *amqp.Connection, ch *amqp.Channel) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn != nil && a.conn.Connection == conn {
+		a.idle = append(a.idle, ch)
+	}
 }
 
 // Ensure declares queue, and the parking queue, if they are missing.

@@ -103,6 +103,52 @@ func ensure(e *env) {
 	e.depth(e.queue, taskqueue.Depth{Ready: 1})
 }
 
+// depthOfTheRest: a leader tells by the depth how far its workers have come, so what they
+// hold is not in it, and comes back when they lose it.
+func depthOfTheRest(e *env) {
+	e.publish("1", "2", "3", "4", "5")
+	a, b := e.slot(), e.slot()
+	first, second := e.expect(a, "1", "2"), e.expect(b, "1", "2")
+	e.until("three messages wait", func() bool { return e.ready() == 3 })
+	e.ok("ack", first.Ack())
+	next := e.expect(a, "3")
+	e.until("two messages wait", func() bool { return e.ready() == 2 })
+	e.close(b) // holds one
+	e.isStale("ack after the slot's close", second.Ack())
+	e.until("three messages wait", func() bool { return e.ready() == 3 })
+	e.ok("ack", next.Ack())
+	e.close(a)
+	e.depth(e.queue, taskqueue.Depth{Ready: 3})
+}
+
+// manyDepths: questions at the same time, of queues that are there and of ones that are
+// not, hold up neither each other nor what is asked later, on a new connection too.
+func manyDepths(e *env) {
+	e.publish("a", "b")
+	ask := func() {
+		var asking sync.WaitGroup
+		for i := range 20 {
+			asking.Go(func() {
+				queue, want := e.queue, error(nil)
+				if i%4 == 0 {
+					queue, want = e.queue+"-missing", taskqueue.ErrUnroutable
+				}
+				d, err := e.Admin.Depth(e.ctx, queue)
+				if !errors.Is(err, want) || err == nil && d.Ready != 2 {
+					e.Errorf("depth of %s: got %+v, %v", queue, d, err)
+				}
+			})
+		}
+		asking.Wait()
+	}
+	for range 3 {
+		ask()
+	}
+	e.Disconnect()
+	e.depth(e.queue, taskqueue.Depth{Ready: 2})
+	ask()
+}
+
 func deletedUnderConsumer(e *env) {
 	s := e.slot()
 	waiting := e.waiting(e.ctx, s, 1)

@@ -58,6 +58,8 @@ func Run(t *testing.T, open Factory) {
 		{"publish after ctx ended", publishAfterContext},
 		{"a deleted queue is consumed again", deletedUnderConsumer},
 		{"a deleted queue is told as lost", deletedIsLost},
+		{"depth counts what no slot has", depthOfTheRest},
+		{"many ask for the depth", manyDepths},
 		{"redelivery after slot close", redeliveryAfterClose},
 		{"redelivery after disconnect", redeliveryAfterDisconnect},
 		{"requeue", requeue},

@@ -1,0 +1,195 @@
+package dispatch
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Measures of a window.
+const (
+	ahead   = 15 * time.Millisecond  // of the workers' time that may wait in the queue
+	stay    = 100 * time.Millisecond // how long a message may stay in its slot
+	memory  = 50 * time.Millisecond  // over which the rate is averaged
+	unknown = 128                    // nodes, while it is not known how many slots there are
+	least   = 16
+	widest  = 4096
+)
+
+// Measures of the questions.
+const (
+	soonest = 4 * time.Millisecond   // between two
+	seldom  = 25 * time.Millisecond  // the same, while the queue drains
+	rarest  = 250 * time.Millisecond // the same, while it does not
+	silence = 250 * time.Millisecond // without an answer, then more is offered all the same
+)
+
+// window says how many nodes one pool may be offered now. It is pure but for unconfirmed:
+// time is an argument.
+type window struct {
+	slots int     // of the workers; 0: not known, or none
+	rate  float64 // nodes a second that they take; 0: not known
+
+	// What waits in the queue, as of the last answer and what was offered since.
+	sizes  []int // nodes of each message of this leader, the oldest first
+	others int   // nodes of messages of others, or of more than was offered
+	nodes  int   // in all
+
+	asked     time.Time // when the question was asked that is out; zero: none is
+	then      int       // nodes that waited then
+	later     int       // nodes,
+	messages  int       // and messages that were offered after it
+	due       time.Time // the next question is to be asked then
+	pause     time.Duration
+	read      time.Time // when the last question was asked that was answered; zero: the next answer says nothing of the rate
+	mute      time.Time // when the first question was asked that was not; zero: the last one was
+	overrules int       // how often more was offered without an answer
+
+	unconfirmed atomic.Int64 // nodes that are offered and not confirmed
+}
+
+// size is how many nodes may wait in the queue.
+func (w *window) size() int {
+	n := 2 * w.slots
+	switch {
+	case w.rate > 0:
+		n = max(w.slots, int(w.rate*ahead.Seconds()))
+	case w.slots == 0:
+		n = unknown
+	}
+	return min(max(n, least), widest)
+}
+
+// room is how many nodes may be offered now.
+func (w *window) room() int {
+	if w.choked() {
+		return 0
+	}
+	return w.size()<<max(w.overrules-1, 0) - w.nodes
+}
+
+// squeeze reports whether a flow that comes new may be offered a node although there is no
+// room.
+func (w *window) squeeze() bool { return !w.choked() && w.nodes < 2*w.size() }
+
+// choked reports whether the broker has confirmed too little of what it got.
+func (w *window) choked() bool { return w.unconfirmed.Load() > int64(4*w.size())<<w.overrules }
+
+// low reports whether no question is worth its while.
+func (w *window) low() bool { return 2*w.nodes <= w.size() && !w.choked() }
+
+// pack is how many nodes may go in one message, of those that would be by what waits.
+func (w *window) pack(n int) int {
+	if w.slots == 0 {
+		return n
+	}
+	longest := 2
+	if w.rate > 0 {
+		longest = int(w.rate * stay.Seconds() / float64(w.slots))
+	}
+	return max(1, min(n, longest))
+}
+
+// offered notes a message of n nodes. What has just been sent can't have been taken, so the
+// question waits when it makes the window half full.
+func (w *window) offered(n int, now time.Time) {
+	low := w.low()
+	w.sizes = append(w.sizes, n)
+	w.nodes += n
+	if !w.asked.IsZero() {
+		w.later += n
+		w.messages++
+	}
+	if at := now.Add(soonest); low && !w.low() && w.due.Before(at) {
+		w.due = at
+	}
+}
+
+// ask reports whether the broker is to be asked now; the question is out then.
+func (w *window) ask(now time.Time) bool {
+	if w.low() || !w.asked.IsZero() || now.Before(w.due) {
+		return false
+	}
+	w.asked, w.then, w.later, w.messages = now, w.nodes, 0, 0
+	if w.mute.IsZero() {
+		w.mute = now
+	}
+	return true
+}
+
+// wake is when something is to be done again, if no answer comes before.
+func (w *window) wake() time.Time {
+	at := w.due
+	if over := w.mute.Add(silence * time.Duration(w.overrules+1)); !w.asked.IsZero() || !w.mute.IsZero() && over.Before(at) {
+		at = over
+	}
+	return at
+}
+
+// answer notes that so many messages waited in the queue.
+func (w *window) answer(ready int, now time.Time) {
+	asked := w.asked
+	w.asked, w.mute, w.overrules = time.Time{}, time.Time{}, 0
+	w.keep(ready + w.messages)
+	drained := float64(max(0, w.then-(w.nodes-w.later)))
+	if took := asked.Sub(w.read).Seconds(); !w.read.IsZero() && took > 0 {
+		rate := drained / took
+		switch {
+		case w.rate == 0:
+			w.rate = rate
+		case ready > 0 || rate > w.rate:
+			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
+		}
+	}
+	w.read = asked
+	switch {
+	case drained == 0 && ready > 0:
+		w.pause = min(max(soonest, w.pause*3/2), rarest)
+	case ready > 0 && w.rate > 0:
+		half := min(float64(w.size())/2/w.rate, seldom.Seconds())
+		w.pause = max(soonest, time.Duration(half*float64(time.Second)))
+	default:
+		w.pause = soonest
+	}
+	w.due = now.Add(w.pause)
+}
+
+// keep says that so many messages wait. What this leader has published last is among them.
+func (w *window) keep(messages int) {
+	w.others = 0
+	if more := messages - len(w.sizes); more > 0 {
+		average := 1
+		if len(w.sizes) > 0 {
+			average = sum(w.sizes) / len(w.sizes)
+		}
+		w.others = more * average
+	} else {
+		w.sizes = w.sizes[-more:]
+	}
+	w.nodes = sum(w.sizes) + w.others
+}
+
+// failed notes that the question was not answered.
+func (w *window) failed(now time.Time) {
+	w.asked, w.read = time.Time{}, time.Time{}
+	w.due = now.Add(seldom)
+}
+
+// overrule opens the window when the broker has given no answer for long, and reports
+// whether it has not.
+func (w *window) overrule(now time.Time) bool {
+	if w.mute.IsZero() || now.Before(w.mute.Add(silence*time.Duration(w.overrules+1))) {
+		return false
+	}
+	w.overrules = min(w.overrules+1, 16)
+	w.mute = now.Add(-silence * time.Duration(w.overrules)) // of late looks each counts once
+	w.sizes, w.others, w.nodes, w.read = nil, 0, 0, time.Time{}
+	w.then, w.later, w.messages = 0, 0, 0
+	return true
+}
+
+func sum(sizes []int) (n int) {
+	for _, s := range sizes {
+		n += s
+	}
+	return n
+}
