@@ -95,3 +95,22 @@ func TestFoldersThatAreNone(t *testing.T) {
 		t.Errorf("a pid that another process has: %v", err)
 	}
 }
+
+// TestAClusterThatDoesNotStart leaves nothing behind, whether it can be ended or was never there.
+func TestAClusterThatDoesNotStart(t *testing.T) {
+	for name, lines := range map[string]string{"up fails": `[ "$1" = down ]`, "nothing is there": "exit 0"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir())
+			script := filepath.Join(t.TempDir(), "cluster")
+			if err := os.WriteFile(script, []byte("#!/bin/sh\n"+lines+"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if own, err := Start(t.Context(), script, 1, "transient"); err == nil || own != nil {
+				t.Errorf("got %v, %v", own, err)
+			}
+			if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}

@@ -22,12 +22,12 @@ type Own struct {
 // Start starts a cluster in a folder of its own by scripts/cluster, which is
 // script. The worker runs so many nodes at once, and queues are of that type. An error
 // leaves nothing behind.
-func Start(ctx context.Context, script string, concurrency int, queue string) (own *Own, err error) {
+func Start(ctx context.Context, script string, concurrency int, queue string) (_ *Own, err error) {
 	dir, err := os.MkdirTemp("", "station-bench.")
 	if err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
-	own = &Own{Cluster: &Cluster{dir}, script: script}
+	own := &Own{Cluster: &Cluster{dir}, script: script}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, own.Close())
@@ -36,9 +36,11 @@ func Start(ctx context.Context, script string, concurrency int, queue string) (o
 	if err := own.cluster(ctx, []string{"STATION_CONCURRENCY=" + strconv.Itoa(concurrency), "STATION_QUEUE_TYPE=" + queue}, "up", "--coordinators", "1", "--workers", "1", dir); err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
-	if own.Cluster, err = Open(dir); err != nil {
+	opened, err := Open(dir)
+	if err != nil {
 		return nil, err
 	}
+	own.Cluster = opened
 	return own, nil
 }
 

@@ -13,6 +13,16 @@
 // at the next such pass. What is given back while a read is under way is not
 // taken from that read: it may show an entry that is gone by then, and to act
 // twice on the end of a cycle or the removal of a flow would be heard.
+//
+// # When it is long
+//
+// Of one flow ten thousand entries may stand there, and offers may stand for long: the
+// dispatcher holds back what a pool's workers can't take yet. So that nothing waits for the
+// rest to be read, a pass goes on by a page, and between two pages what is new is read; and
+// a pass that takes long is made less often, up to a bound. The bound is what a repair is
+// late by at most: of what was given back, and of what appeared below the cursor. Of each
+// receiver's entries a hundred thousand are handed out, some dozens of megabytes. What
+// comes beyond is left where it stands until a pass meets it when there is room again.
 package outbox
 
 import (
@@ -35,11 +45,22 @@ type Ledger interface {
 // page is how many entries one read takes.
 const page = 1000
 
+// mostInHand is how many entries of one receiver are handed out, unless Config says.
+const mostInHand = 100_000
+
+// A pass is made again after this many times as long as it took, but after at most so many
+// times Rescan.
+const (
+	rest    = 10
+	longest = 4
+)
+
 // Config of a Reader.
 type Config struct {
 	Ledger Ledger
 	Log    hclog.Logger
 	Rescan time.Duration // between passes from the beginning; a second when 0
+	Most   int           // entries that are handed out to one receiver; 100,000 when 0
 }
 
 // Reader hands entries out. One goroutine runs Run; Done may come from any.
@@ -48,7 +69,7 @@ type Reader struct {
 	queues map[ledger.Kind]*Queue
 
 	mu   sync.Mutex
-	hand map[string]struct{} // entries handed out
+	hand map[string]*Queue   // entries handed out, and to whom; nil: to nobody
 	back map[string]struct{} // given back since the last read began: it may still show them
 }
 
@@ -57,7 +78,10 @@ func New(cfg Config) *Reader {
 	if cfg.Rescan <= 0 {
 		cfg.Rescan = time.Second
 	}
-	return &Reader{cfg: cfg, queues: map[ledger.Kind]*Queue{}, hand: map[string]struct{}{}, back: map[string]struct{}{}}
+	if cfg.Most <= 0 {
+		cfg.Most = mostInHand
+	}
+	return &Reader{cfg: cfg, queues: map[ledger.Kind]*Queue{}, hand: map[string]*Queue{}, back: map[string]struct{}{}}
 }
 
 // Route makes one queue the receiver of these kinds. Call it before Run.
@@ -75,6 +99,9 @@ func (r *Reader) Done(entryIDs ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range entryIDs {
+		if q := r.hand[id]; q != nil {
+			q.hand--
+		}
 		delete(r.hand, id)
 		r.back[id] = struct{}{}
 	}
@@ -90,24 +117,9 @@ func (r *Reader) begin() {
 // Run reads until ctx ends.
 func (r *Reader) Run(ctx context.Context) error {
 	cursor, lost := "", false
-	var scanned time.Time
+	var p pass
 	for ctx.Err() == nil {
-		var err error
-		if time.Since(scanned) >= r.cfg.Rescan {
-			if cursor, err = r.scan(ctx); err == nil {
-				scanned = time.Now()
-			}
-		}
-		if err == nil {
-			wait := max(r.cfg.Rescan-time.Since(scanned), time.Millisecond)
-			var entries []ledger.Entry
-			r.begin()
-			entries, err = r.cfg.Ledger.WaitOutbox(ctx, cursor, page, wait)
-			if len(entries) > 0 {
-				cursor = entries[len(entries)-1].ID
-				r.handOut(entries)
-			}
-		}
+		err := r.step(ctx, &p, &cursor)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -115,7 +127,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			if !lost {
 				r.cfg.Log.Warn("outbox can't be read", "error", err)
 			}
-			lost, scanned = true, time.Time{}
+			lost, p = true, pass{}
 			pause(ctx, 50*time.Millisecond)
 		} else if lost {
 			lost = false
@@ -125,23 +137,54 @@ func (r *Reader) Run(ctx context.Context) error {
 	return nil
 }
 
-// scan hands out everything that is not in hand and returns the last id.
-func (r *Reader) scan(ctx context.Context) (string, error) {
-	last := ""
-	for {
-		r.begin()
-		entries, err := r.cfg.Ledger.Outbox(ctx, last, page)
+// pass is where a pass over everything is, and when the next one begins. The zero value
+// begins one at once.
+type pass struct {
+	last string        // what was read
+	took time.Duration // so far
+	on   bool
+	next time.Time
+}
+
+// step reads a page of the pass, if one is due, and what is new.
+func (r *Reader) step(ctx context.Context, p *pass, cursor *string) error {
+	if p.on = p.on || !time.Now().Before(p.next); p.on {
+		began := time.Now()
+		entries, err := r.page(ctx, p.last)
 		if err != nil {
-			return last, err
+			return err
 		}
-		r.handOut(entries)
-		if len(entries) > 0 {
-			last = entries[len(entries)-1].ID
+		p.took += time.Since(began)
+		if n := len(entries); n > 0 {
+			p.last = entries[n-1].ID
 		}
-		if len(entries) < page {
-			return last, nil
+		if len(entries) == page {
+			if *cursor == "" { // nothing was read before: what is new comes with the pass
+				return nil
+			}
+			*cursor, err = r.Tail(ctx, *cursor)
+			return err
 		}
+		*cursor = p.last // it may be lower than before
+		*p = pass{next: time.Now().Add(max(r.cfg.Rescan, min(rest*p.took, longest*r.cfg.Rescan)))}
 	}
+	r.begin()
+	entries, err := r.cfg.Ledger.WaitOutbox(ctx, *cursor, page, max(time.Until(p.next), time.Millisecond))
+	if n := len(entries); n > 0 {
+		*cursor = entries[n-1].ID
+		r.handOut(entries)
+	}
+	return err
+}
+
+// page hands out what a read after an entry shows, and returns it.
+func (r *Reader) page(ctx context.Context, after string) ([]ledger.Entry, error) {
+	r.begin()
+	entries, err := r.cfg.Ledger.Outbox(ctx, after, page)
+	if err == nil {
+		r.handOut(entries)
+	}
+	return entries, err
 }
 
 // handOut gives entries to their queues, those in a row together, so that a receiver sees
@@ -161,10 +204,14 @@ func (r *Reader) handOut(entries []ledger.Entry) {
 		q := r.queues[e.Kind]
 		if q == nil { // written by a newer version; it is not ours to remove
 			r.cfg.Log.Warn("outbox entry of an unknown kind", "entry", e.ID, "kind", e.Kind)
-			r.hand[e.ID] = struct{}{}
+			r.hand[e.ID] = nil
 			continue
 		}
-		r.hand[e.ID] = struct{}{}
+		if q.hand >= r.cfg.Most { // a later pass shows it
+			continue
+		}
+		r.hand[e.ID] = q
+		q.hand++
 		if e.Kind == ledger.KindReady {
 			hop.Pass(hop.Read, e.Attempt)
 		}
@@ -186,9 +233,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Queue is one receiver's entries in order. It grows as the outbox does, so that
-// a receiver that waits never holds up another.
+// Queue is one receiver's entries in order. It grows as the outbox does, up to what may be
+// in hand, so that a receiver that waits never holds up another.
 type Queue struct {
+	hand int // entries that are handed out, of the Reader
 	wake chan struct{}
 	mu   sync.Mutex
 	list []ledger.Entry

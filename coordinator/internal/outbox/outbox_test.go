@@ -304,6 +304,87 @@ func TestAFullOutboxIsReadInPages(t *testing.T) {
 	})
 }
 
+// TestWhatIsNewDoesNotWaitForAPass: it is handed out between two pages of it.
+func TestWhatIsNewDoesNotWaitForAPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pages, more = 10, 20_000
+		s := newStream()
+		for i := range pages * 1000 {
+			s.list = append(s.list, ledger.Entry{ID: name(i), Kind: ledger.KindReady})
+		}
+		_, ready, rest := run(t, s)
+		synctest.Wait()
+		if n := ready.Len(); n != pages*1000 {
+			t.Fatalf("%d entries are handed out", n)
+		}
+		s.mu.Lock()
+		reads, came := 0, 0 // of the next pass
+		s.during = func() {
+			reads++
+			if reads == 2 {
+				s.add(ledger.KindTimer, more)
+			}
+			if came == 0 && rest.Len() > 0 {
+				came = reads
+			}
+		}
+		s.mu.Unlock()
+		<-time.After(1100 * time.Millisecond)
+		synctest.Wait()
+		if d := cmp.Diff([]string{name(more)}, took(t, rest, time.Millisecond)); d != "" {
+			t.Error(d)
+		}
+		if came == 0 || came > 5 || reads < pages {
+			t.Errorf("it came with read %d of %d", came, reads)
+		}
+	})
+}
+
+// TestMoreThanIsHandedOut stays where it is until there is room, whoever else has some.
+func TestMoreThanIsHandedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		s.add(ledger.KindReady, 1, 2, 3, 4, 5)
+		s.add(ledger.KindTimer, 6)
+		r := outbox.New(outbox.Config{Ledger: s, Log: hclog.NewNullLogger(), Most: 3})
+		ready, rest := r.Route(ledger.KindReady), r.Route(ledger.KindTimer)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		if d := cmp.Diff([]string{"6-0"}, took(t, rest, time.Millisecond)); d != "" {
+			t.Error(d)
+		}
+		first := took(t, ready, 3*time.Second)
+		if d := cmp.Diff([]string{"1-0", "2-0", "3-0"}, first); d != "" {
+			t.Error(d)
+		}
+		for _, id := range first[:2] {
+			s.remove(id)
+			r.Done(id)
+		}
+		if d := cmp.Diff([]string{"4-0", "5-0"}, took(t, ready, 3*time.Second)); d != "" {
+			t.Error(d)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// TestALongPassIsMadeLessOften, but often enough.
+func TestALongPassIsMadeLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream()
+		s.during = func() { time.Sleep(300 * time.Millisecond) }
+		_, ready, _ := run(t, s)
+		took(t, ready, 33*time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.reads < 9 || s.reads > 11 { // every 3.3 s
+			t.Errorf("%d passes in 33 s, each of 0.3 s", s.reads)
+		}
+	})
+}
+
 func BenchmarkRouting(b *testing.B) {
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
