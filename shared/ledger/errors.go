@@ -72,6 +72,16 @@ var passing = map[string]bool{
 	"UNBLOCKED": true, // a master that became a replica ends the reads that wait on it
 }
 
+// refused says that a script ended with an error and would do so again.
+func refused(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return false
+	}
+	code, _, _ := strings.Cut(reply.Error(), " ")
+	return !passing[code]
+}
+
 // classify marks the errors after which the same call should be made again.
 func classify(err error) error {
 	if redis.IsMaxClientsError(err) {

@@ -14,6 +14,11 @@ import (
 // next one: one write, one read, one pass of the server through its event loop. So
 // nobody waits for others to come, and the more calls there are, the cheaper each is.
 //
+// Calls of one verb that a script takes several of (claim, complete) go as one call of
+// that script: what they share is sent, read and written once. It does what is plain and
+// leaves the rest alone, as doc.go says; those, and all if it fails, are made by themselves
+// then, so that a refusal or an error is its own call's only.
+//
 // A call with a deadline goes alone and on another connection: it must end at its
 // time, whatever the others do, and those that have one (heartbeats, the API) are rare.
 //
@@ -38,30 +43,39 @@ const (
 	roundTrips = 2
 	mostCalls  = 64
 	mostBytes  = 1 << 20 // of arguments: larger parts would be held in memory twice
+
+	// Bounds of a script for several calls. While it runs, Redis does nothing else.
+	mostTogether = 32
+	mostArgs     = 2048
+
+	alike = 2 // arguments in front that all calls of a script share
 )
 
 // request is a call in line.
 type request struct {
-	text *redis.Script
-	keys []string
-	args []any
-	cmd  *redis.Cmd
-	done chan struct{}
+	text    *redis.Script
+	several *redis.Script // does the same for several calls at once; nil = there is none
+	keys    []string
+	args    []any
+	done    chan struct{}
+
+	reply []any
+	err   error
 }
 
 // run runs a script with a prefix as its key.
-func (k *link) run(ctx context.Context, text *redis.Script, keys []string, args []any) ([]any, error) {
+func (k *link) run(ctx context.Context, r *request) ([]any, error) {
 	if _, bounded := ctx.Deadline(); bounded {
-		return text.Run(ctx, k.alone, keys, args...).Slice()
+		return r.text.Run(ctx, k.alone, r.keys, r.args...).Slice()
 	}
 	k.mu.Lock()
 	if k.out < roundTrips {
 		k.out++
 		k.mu.Unlock()
 		defer k.next()
-		return text.Run(ctx, k.hop, keys, args...).Slice()
+		return r.text.Run(ctx, k.hop, r.keys, r.args...).Slice()
 	}
-	r := &request{text: text, keys: keys, args: args, done: make(chan struct{})}
+	r.done = make(chan struct{})
 	k.line = append(k.line, r)
 	k.mu.Unlock()
 	select {
@@ -72,7 +86,7 @@ func (k *link) run(ctx context.Context, text *redis.Script, keys []string, args 
 		}
 		<-r.done
 	}
-	return r.cmd.Slice()
+	return r.reply, r.err
 }
 
 // leave takes a call out of the line; false when it is on its way.
@@ -134,41 +148,137 @@ func (k *link) take() []*request {
 	return part
 }
 
-// exchange makes one round trip, and a second one for scripts that Redis did not know.
+// exchange makes one round trip, a second one for scripts that Redis did not know, and
+// another for calls that have to be made by themselves.
 func (k *link) exchange(part []*request) {
-	unknown := k.try(part, nil)
-	if unknown == nil {
+	unknown, again := k.try(together(part), nil)
+	if unknown != nil {
+		whole := map[*redis.Script]bool{} // one brings the text; those behind it find it there
+		unknown, more := k.try(unknown, whole)
+		fail(unknown) // they were thrown out between the two: an error like others
+		again = append(again, more...)
+	}
+	if again == nil {
 		return
 	}
-	whole := map[*redis.Script]bool{} // one brings the text; those behind it find it there
-	for _, r := range k.try(unknown, whole) {
-		close(r.done) // it was thrown out between the two: an error like others
+	unknown, _ = k.try(singly(again), nil)
+	if unknown != nil {
+		unknown, _ = k.try(unknown, map[*redis.Script]bool{})
+		fail(unknown)
 	}
 }
 
-// try sends calls and answers those that Redis knew the script of. With whole, the
-// first call of each script brings its text along.
-func (k *link) try(part []*request, whole map[*redis.Script]bool) (unknown []*request) {
+// sending is a script with the calls it is run for.
+type sending struct {
+	calls []*request
+	args  int
+	cmd   *redis.Cmd
+}
+
+// together puts calls into as few scripts as they fit.
+func together(part []*request) []*sending {
+	all := make([]*sending, 0, len(part))
+	for _, r := range part {
+		var with *sending
+		for i := len(all) - 1; r.several != nil && with == nil && i >= 0; i-- {
+			s := all[i]
+			if f := s.calls[0]; f.several == r.several && f.keys[0] == r.keys[0] && len(s.calls) < mostTogether && s.args+len(r.args) <= mostArgs {
+				with = s
+			}
+		}
+		if with == nil {
+			with = &sending{}
+			all = append(all, with)
+		}
+		with.calls = append(with.calls, r)
+		with.args += len(r.args)
+	}
+	return all
+}
+
+func singly(calls []*request) []*sending {
+	all := make([]*sending, len(calls))
+	for i, r := range calls {
+		all[i] = &sending{calls: []*request{r}}
+	}
+	return all
+}
+
+// script returns what is to be run. The first arguments are the same in all calls of a ledger.
+func (s *sending) script() (text *redis.Script, keys []string, args []any) {
+	r := s.calls[0]
+	if len(s.calls) == 1 {
+		return r.text, r.keys, r.args
+	}
+	args = append(make([]any, 0, s.args), r.args[:alike]...)
+	for _, r := range s.calls {
+		args = append(args, r.args[alike:]...)
+	}
+	return r.several, r.keys, args
+}
+
+// try sends scripts and answers the calls of those that Redis knew. With whole, the
+// first of each brings its text along. again are calls that have to be made by themselves.
+func (k *link) try(part []*sending, whole map[*redis.Script]bool) (unknown []*sending, again []*request) {
 	ctx := context.Background() // of none of the callers: the bounds of the client end it
 	pipe := k.hop.Pipeline()
-	for _, r := range part {
-		if whole != nil && !whole[r.text] {
-			whole[r.text] = true
-			r.cmd = r.text.Eval(ctx, pipe, r.keys, r.args...)
+	for _, s := range part {
+		text, keys, args := s.script()
+		if whole != nil && !whole[text] {
+			whole[text] = true
+			s.cmd = text.Eval(ctx, pipe, keys, args...)
 		} else {
-			r.cmd = pipe.EvalSha(ctx, r.text.Hash(), r.keys, r.args...)
+			s.cmd = pipe.EvalSha(ctx, text.Hash(), keys, args...)
 		}
 	}
 	_, err := pipe.Exec(ctx)
-	for _, r := range part {
+	for _, s := range part {
 		switch {
-		case redis.HasErrorPrefix(r.cmd.Err(), "NOSCRIPT"):
-			unknown = append(unknown, r)
+		case redis.HasErrorPrefix(s.cmd.Err(), "NOSCRIPT"):
+			unknown = append(unknown, s)
 			continue
-		case err != nil && r.cmd.Err() == nil && r.cmd.Val() == nil: // never take what did not come for an answer
-			r.cmd.SetErr(err)
+		case err != nil && s.cmd.Err() == nil && s.cmd.Val() == nil: // never take what did not come for an answer
+			s.cmd.SetErr(err)
 		}
-		close(r.done)
+		again = append(again, s.settle()...)
 	}
-	return unknown
+	return unknown, again
+}
+
+// settle gives the calls their answers, and returns those that have none yet.
+func (s *sending) settle() (again []*request) {
+	v, err := s.cmd.Slice()
+	switch {
+	case len(s.calls) == 1:
+		s.calls[0].settle(v, err)
+	case err != nil && refused(err): // and nothing was written
+		return s.calls
+	case err == nil && len(v) != len(s.calls):
+		return s.calls
+	default:
+		for i, r := range s.calls {
+			if err != nil {
+				r.settle(nil, err)
+			} else if answer, ok := v[i].([]any); ok {
+				r.settle(answer, nil)
+			} else {
+				again = append(again, r)
+			}
+		}
+	}
+	return again
+}
+
+func (r *request) settle(reply []any, err error) {
+	r.reply, r.err = reply, err
+	close(r.done)
+}
+
+// fail gives the calls of scripts the scripts' errors.
+func fail(all []*sending) {
+	for _, s := range all {
+		for _, r := range s.calls {
+			r.settle(nil, s.cmd.Err())
+		}
+	}
 }

@@ -66,7 +66,12 @@ func isScript(cmd redis.Cmder) bool { return cmd.Name() == "evalsha" || cmd.Name
 // echo answers with what it was called with.
 var echo = redis.NewScript("return { 1, ARGV[1] }")
 
-var keys = []string{"x"}
+func call(arg any) *request { return &request{text: echo, keys: []string{"x"}, args: []any{arg}} }
+
+func inLine(r *request) *request {
+	r.done = make(chan struct{})
+	return r
+}
 
 // queued waits until n calls stand in line.
 func (k *link) queued(t *testing.T, n int) {
@@ -95,7 +100,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 func called(t *testing.T, k *link, wg *sync.WaitGroup, from, n int) {
 	for i := from; i < from+n; i++ {
 		wg.Go(func() {
-			v, err := k.run(context.Background(), echo, keys, []any{i})
+			v, err := k.run(context.Background(), call(i))
 			if err != nil || reply(v).int(1) != int64(i) {
 				t.Errorf("call %d was answered %v, %v", i, v, err)
 			}
@@ -144,13 +149,13 @@ func TestAPartMeetsAServerWithoutScripts(t *testing.T) {
 		}
 		part := make([]*request, 10)
 		for i := range part {
-			part[i] = &request{text: echo, keys: keys, args: []any{i}, done: make(chan struct{})}
+			part[i] = inLine(call(i))
 		}
 		part[7].text = redis.NewScript("return redis.error_reply('ODD no')")
 		k.exchange(part)
 		for i, r := range part {
 			<-r.done
-			v, err := r.cmd.Slice()
+			v, err := r.reply, r.err
 			if i == 7 {
 				if err == nil || err.Error() != "ODD no" {
 					t.Errorf("the odd one: %v, %v", v, err)
@@ -173,17 +178,17 @@ func TestAContextEndsOnlyWhatStandsInLine(t *testing.T) {
 		err error
 	}
 	out, waits := make(chan answer, 1), make(chan answer, 1)
-	call := func(to chan answer) {
-		v, err := k.run(ctx, echo, keys, []any{"x"})
+	ask := func(to chan answer) {
+		v, err := k.run(ctx, call("x"))
 		to <- answer{v, err}
 	}
-	wg.Go(func() { call(out) })
+	wg.Go(func() { ask(out) })
 	<-g.reached
 	called(t, k, &wg, 0, roundTrips-1)
 	for range roundTrips - 1 {
 		<-g.reached
 	}
-	wg.Go(func() { call(waits) })
+	wg.Go(func() { ask(waits) })
 	k.queued(t, 1)
 	cancel()
 	if a := <-waits; !errors.Is(a.err, context.Canceled) {
@@ -193,7 +198,7 @@ func TestAContextEndsOnlyWhatStandsInLine(t *testing.T) {
 	// While the places are taken, a call with a deadline gets through.
 	timed, end := context.WithTimeout(t.Context(), 10*time.Second)
 	defer end()
-	if v, err := k.run(timed, echo, keys, []any{"y"}); err != nil || reply(v).text(1) != "y" {
+	if v, err := k.run(timed, call("y")); err != nil || reply(v).text(1) != "y" {
 		t.Errorf("with a deadline: %v, %v", v, err)
 	}
 	close(g.opened)
@@ -216,12 +221,12 @@ func TestABrokenRoundTripIsEverybodys(t *testing.T) {
 	m.Close()
 	part := make([]*request, 5)
 	for i := range part {
-		part[i] = &request{text: echo, keys: keys, args: []any{i}, done: make(chan struct{})}
+		part[i] = inLine(call(i))
 	}
 	l.link.exchange(part)
 	for i, r := range part {
 		<-r.done
-		if _, err := r.cmd.Slice(); !errors.Is(classify(err), ErrUnavailable) {
+		if err := r.err; !errors.Is(classify(err), ErrUnavailable) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}

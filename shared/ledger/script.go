@@ -22,10 +22,19 @@ var luaFiles embed.FS
 // script is one verb: its text behind the prelude, ready to run. A server
 // without flags support (the embedded one) gets the text without its first line.
 type script struct {
-	name   string
-	full   *redis.Script // with the flags line
-	plain  *redis.Script // without it
-	minArg int           // highest ARGV index its header names outside a repeated part
+	name    string
+	full    *redis.Script // with the flags line
+	plain   *redis.Script // without it
+	several *script       // does it for several calls at once; nil = there is none
+	minArg  int           // highest ARGV index its header names outside a repeated part
+}
+
+// text returns what is sent to a server.
+func (s *script) text(plain bool) *redis.Script {
+	if plain {
+		return s.plain
+	}
+	return s.full
 }
 
 var argPattern = regexp.MustCompile(`\[(\d+)\]`)
@@ -66,6 +75,9 @@ func composeScripts() (map[string]*script, error) {
 			plain:  redis.NewScript(head + text),
 			minArg: headerArgs(text),
 		}
+	}
+	for name, s := range scripts {
+		s.several = scripts[name+"_several"]
 	}
 	return scripts, nil
 }
@@ -132,22 +144,22 @@ func (l *Ledger) call(ctx context.Context, verb string, epoch ids.Epoch, args ..
 	if len(all) < s.minArg {
 		return nil, fmt.Errorf("ledger: %s needs %d arguments, got %d", verb, s.minArg, len(all))
 	}
-	text := s.full
-	if l.plainScripts {
-		text = s.plain
+	r := &request{text: s.text(l.plainScripts), keys: []string{l.prefix}, args: all}
+	if s.several != nil {
+		r.several = s.several.text(l.plainScripts)
 	}
 	failpoint.Before(verb)
-	v, err := l.link.run(ctx, text, []string{l.prefix}, all)
+	v, err := l.link.run(ctx, r)
 	failpoint.After(verb)
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, fmt.Errorf("ledger %s: %w", verb, classify(err))
 	}
-	r := reply(v)
-	if epoch != 0 && r.code() == 0 {
+	got := reply(v)
+	if epoch != 0 && got.code() == 0 {
 		l.fenced.add(verb)
-		return nil, &FencedError{Verb: verb, Own: epoch, Higher: ids.Epoch(r.int(1))}
+		return nil, &FencedError{Verb: verb, Own: epoch, Higher: ids.Epoch(got.int(1))}
 	}
-	return r, nil
+	return got, nil
 }
 
 // flag is a yes or no as scripts take it.

@@ -10,7 +10,7 @@
 local P = KEYS[1]
 local JOURNAL_MAX, EPOCH = ARGV[1], ARGV[2]
 
-local function str(n) return string.format('%.0f', n) end
+local function str(n) return string.format('%d', n) end
 
 -- now_ms is the ledger's clock: Redis TIME, corrected by what P:clock holds, so
 -- that it goes on evenly when the machine's clock is set. P:clock_at is the TIME at which the
@@ -197,8 +197,9 @@ local FINAL = { succeeded = true, failed = true, skipped = true, stopped = true,
 -- weigh reads what counting decided edges into their targets would make of them. ARGV
 -- from i on holds count groups of six: target, in-degree, plain (1 or 0), and how many
 -- edges are live, dead and failed. A plain target whose edges are all live becomes
--- ready; any other target that is now decided is posted for the leader.
-local function weigh(base, i, count)
+-- ready; any other target that is now decided is posted for the leader. old is how many edges are
+-- decided by now, three numbers a target, if the caller knows.
+local function weigh(base, i, count, old)
   local w = { counters = {}, moves = {} }
   if count == 0 then return w end
   local names, keys = {}, {}
@@ -206,7 +207,7 @@ local function weigh(base, i, count)
     local target = ARGV[i + k * 6]
     names[3 * k + 1], names[3 * k + 2], names[3 * k + 3] = target .. ':live', target .. ':dead', target .. ':failed'
   end
-  local old = redis.call('HMGET', base .. ':joins', unpack(names))
+  old = old or redis.call('HMGET', base .. ':joins', unpack(names))
   for k = 0, count - 1 do
     local a, sum, live = i + k * 6, 0, false
     for r = 1, 3 do

@@ -1,0 +1,125 @@
+#!lua flags=allow-oom
+-- complete_several: counts attempts that succeeded at the same time, as complete does one after the other.
+-- ARGV[3..] for each attempt, as complete takes them: flow, cycle, uuid, node, attempt, token, status, reason, component,
+-- bytes of all outputs, most bytes per cycle, indexes of dead out-edges, number of outputs, of successors in all, of those
+-- given here, then outputs: handle, value, then successors: groups of six (at most 32 attempts)
+-- Reply: for each attempt {1}: counted, or 0: nothing was done, complete has to be called.
+-- Only what plainly succeeded in a component that goes on is counted here; refusals, stops, the end of a cycle and all
+-- else that is special stand in complete alone. A second report of a node is not plain either: nothing is read after the
+-- first write. What is counted of a cycle and of its joins is summed up here and written once.
+local cycles, order, seen, counted = {}, {}, {}, {}
+local leases, replies, posts = {}, {}, false
+
+-- decided returns how many edges are decided into the targets that an attempt names, as this call knows.
+local function decided(c, i, count)
+  local value, names, unknown = c.joins, {}, {}
+  for k = 0, count - 1 do
+    local target = ARGV[i + k * 6]
+    local live, dead, failed = target .. ':live', target .. ':dead', target .. ':failed'
+    names[3 * k + 1], names[3 * k + 2], names[3 * k + 3] = live, dead, failed
+    if value[live] == nil then
+      local u = #unknown
+      unknown[u + 1], unknown[u + 2], unknown[u + 3] = live, dead, failed
+    end
+  end
+  if #unknown > 0 then
+    local v = redis.call('HMGET', c.base .. ':joins', unpack(unknown))
+    for k = 1, #unknown do value[unknown[k]] = v[k] end
+  end
+  local old = {}
+  for k = 1, #names do old[k] = value[names[k]] end
+  return old
+end
+
+local i = 3
+while i <= #ARGV do
+  local flow, n, node, attempt = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4]
+  local component, outputs, given = 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 12]), tonumber(ARGV[i + 14])
+  local base = cycle_key(flow, n)
+  local key = node_key(base, node)
+  local c = cycles[base]
+  if not c then
+    local v = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'output_bytes', 'completed_nodes', 'total_nodes', 'succeeded_nodes', component)
+    c = { base = base, uuid = v[1], status = v[2], bytes = tonumber(v[3] or '0'), done = tonumber(v[4] or '0'), total = tonumber(v[5] or '0'),
+      succeeded = tonumber(v[6] or '0'), joins = {}, changed = {}, values = {}, [component] = v[7] }
+    cycles[base] = c
+  end
+  replies[#replies + 1] = 0
+  if c.uuid == ARGV[i + 2] and c.status == 'running' and c.done + 1 < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
+    and ARGV[i + 13] == ARGV[i + 14] and outputs <= 500 and c.bytes + tonumber(ARGV[i + 9]) <= tonumber(ARGV[i + 10]) then
+    seen[key] = true
+    if c[component] == nil then c[component] = redis.call('HGET', base .. ':status', component) end
+    local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'blocker', 'suspect', 'held', 'due')
+    if not c[component] and s[1] == 'running' and s[2] == attempt and s[3] == ARGV[i + 5] and not (s[5] or s[6] or s[7] or s[8]) then
+      replies[#replies] = { 1 }
+      if not c.writes then
+        c.writes = true
+        order[#order + 1] = c
+      end
+      c.done, c.succeeded = c.done + 1, c.succeeded + 1
+      local a = { i = i, c = c, key = key, worker = s[4] or '' }
+      if outputs > 0 then
+        if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
+        c.bytes = c.bytes + tonumber(ARGV[i + 9])
+        local values, first, handles = c.values, i + 15, {}
+        for k = 0, outputs - 1 do
+          handles[k + 1] = ARGV[first + 2 * k]
+          values[#values + 1], values[#values + 2] = node .. ':' .. handles[k + 1], ARGV[first + 2 * k + 1]
+        end
+        a.handles = table.concat(handles, '\n')
+      end
+      if given > 0 then
+        local first = i + 15 + 2 * outputs
+        local w = weigh(base, first, given, decided(c, first, given))
+        for k = 1, #w.counters, 2 do
+          local name = w.counters[k]
+          c.joins[name] = w.counters[k + 1]
+          if not c.changed[name] then
+            c.changed[name] = true
+            c.changed[#c.changed + 1] = name
+          end
+        end
+        w.counters = {}
+        if #w.moves > 0 then a.moves, posts = w, true end
+      end
+      counted[#counted + 1] = a
+      leases[#leases + 1] = lease_member(flow, n, ARGV[i + 2], node)
+    end
+  end
+  i = i + 15 + 2 * outputs + 6 * given
+end
+if #counted == 0 then return replies end
+if posts then sound_streams() else sound_journal() end
+local now = now_ms()
+local at = str(now)
+
+redis.call('ZREM', P .. ':leases', unpack(leases))
+for _, c in ipairs(order) do -- before the records that say there are outputs: no audit could put them there
+  for from = 1, #c.values, 1000 do
+    redis.call('HSET', c.base .. ':outputs', unpack(c.values, from, math.min(from + 999, #c.values)))
+  end
+end
+for _, a in ipairs(counted) do
+  local flow, n, uuid, node, attempt, token, status, reason = unpack(ARGV, a.i, a.i + 7)
+  local record = { 'status', status, 'attempt', attempt, 'completed_at', at }
+  if a.handles then record[7], record[8] = 'handles', a.handles end
+  local dead = ARGV[a.i + 11]
+  if dead ~= '' then record[#record + 1], record[#record + 2] = 'dead', dead end
+  if reason ~= '' then record[#record + 1], record[#record + 2] = 'reason', reason end
+  redis.call('HSET', a.key, unpack(record))
+  jot('outcome', flow, n, uuid, node, attempt, token, a.worker, status .. (reason ~= '' and ': ' .. reason or ''))
+end
+for _, c in ipairs(order) do
+  local sums = { 'completed_nodes', str(c.done), 'succeeded_nodes', str(c.succeeded) }
+  if #c.values > 0 then sums[5], sums[6] = 'output_bytes', str(c.bytes) end
+  redis.call('HSET', c.base .. ':status', unpack(sums))
+  local counters, changed = {}, c.changed
+  for k = 1, #changed do counters[2 * k - 1], counters[2 * k] = changed[k], c.joins[changed[k]] end
+  for from = 1, #counters, 1000 do
+    redis.call('HSET', c.base .. ':joins', unpack(counters, from, math.min(from + 999, #counters)))
+  end
+end
+for _, a in ipairs(counted) do
+  if a.moves then spread_edges(a.c.base, ARGV[a.i], ARGV[a.i + 1], ARGV[a.i + 2], 0, 0, now, a.moves) end
+end
+return replies
