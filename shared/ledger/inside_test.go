@@ -184,6 +184,15 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"complete": func() error {
 			return l.Complete(ctx, Completion{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), Status: "succeeded", Decided: AllEdges(Live)})
 		},
+		"claim_several": func() error {
+			a := s.at("e")
+			return one(l.call(ctx, "claim_several", 0, "f", a.Cycle, a.UUID.String(), "e", 1, uuid.NewString(), "w", 1000, 0, 400))
+		},
+		"complete_several": func() error {
+			a := s.a.Attempt
+			return one(l.call(ctx, "complete_several", 0, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 1, 1,
+				"out", "1", "b", 1, 1, 1, 0, 0))
+		},
 		"complete the last": func() error {
 			return l.Complete(ctx, Completion{Attempt: s.last.Attempt, Token: s.last.Token, Plan: &s.last.Node, Status: "succeeded", Decided: AllEdges(Live),
 				Outputs: map[string]json.RawMessage{"x": json.RawMessage("1")}})

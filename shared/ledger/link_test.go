@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,30 @@ func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 		g.mu.Unlock()
 		g.reached <- struct{}{}
 		<-g.opened
+		return next(ctx, cmds)
+	}
+}
+
+// counting counts the scripts that a client sends.
+type counting struct{ n atomic.Int64 }
+
+func countScripts(c redis.UniversalClient) *counting {
+	n := &counting{}
+	c.AddHook(n)
+	return n
+}
+
+func (n *counting) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n *counting) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (n *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if isScript(cmd) {
+				n.n.Add(1)
+			}
+		}
 		return next(ctx, cmds)
 	}
 }
@@ -165,6 +190,70 @@ func TestAPartMeetsAServerWithoutScripts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Calls that one script takes are one command; what it leaves, and all if it fails, is
+// called by itself.
+func TestSeveralCallsAreOneScript(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *Ledger) {
+		single := redis.NewScript("if ARGV[3] == '7' then return redis.error_reply('ODD no') end return { 1, ARGV[1] .. ARGV[3] }")
+		several := redis.NewScript("local r = {} for i = 3, #ARGV do r[i - 2] = ARGV[i] ~= '5' and { 1, 'with ' .. ARGV[i] } or 0 end return r")
+		odd := redis.NewScript("return redis.error_reply('ODD no')")
+		for _, c := range []struct {
+			several *redis.Script
+			want    string
+			scripts int
+		}{
+			{several, "[with 0 with 1 with 2 with 3 with 4 x5 with 6 with 7 with 8 with 9]", 2},
+			{odd, "[x0 x1 x2 x3 x4 x5 x6 ODD no x8 x9]", 11},
+		} {
+			for range 2 { // the server does not know the scripts at first
+				part := make([]*request, 10)
+				for i := range part {
+					part[i] = inLine(&request{text: single, several: c.several, keys: []string{"x"}, args: []any{"x", 0, i}})
+				}
+				count := countScripts(l.link.hop)
+				l.link.exchange(part)
+				var got []string
+				for _, r := range part {
+					<-r.done
+					if r.err != nil {
+						got = append(got, r.err.Error())
+					} else {
+						got = append(got, reply(r.reply).text(1))
+					}
+				}
+				if fmt.Sprint(got) != c.want {
+					t.Errorf("answers are %v", got)
+				}
+				if n := count.n.Load(); n > int64(2*c.scripts) {
+					t.Errorf("%d scripts were called", n)
+				}
+			}
+		}
+	})
+}
+
+func TestBoundsOfAScriptForSeveral(t *testing.T) {
+	several, other := redis.NewScript("1"), redis.NewScript("2")
+	var part []*request
+	add := func(n int, text *redis.Script, key string, args int) {
+		for range n {
+			part = append(part, &request{several: text, keys: []string{key}, args: make([]any, args)})
+		}
+	}
+	add(mostTogether+3, several, "x", 10)
+	add(2, several, "y", 10)
+	add(2, nil, "x", 10)
+	add(1, other, "x", mostArgs+1)
+	add(2, other, "x", 10)
+	var sizes []int
+	for _, s := range together(part) {
+		sizes = append(sizes, len(s.calls))
+	}
+	if fmt.Sprint(sizes) != fmt.Sprint([]int{mostTogether, 3, 2, 1, 1, 1, 2}) {
+		t.Errorf("scripts of %v calls", sizes)
+	}
 }
 
 // A context that ends takes a call out of the line, but none back that is out.

@@ -114,7 +114,7 @@ func (w *world) anyLeader() *boss {
 }
 
 func (w *world) step() {
-	switch rapid.SampledFrom([]string{"lead", "lead", "claim", "claim", "claim", "settle", "settle", "settle", "settle", "decline", "pause", "cancel", "start", "timers", "stale", "offer", "hold", "mend"}).Draw(w.r, "step") {
+	switch rapid.SampledFrom([]string{"lead", "lead", "claim", "claim", "claim", "claims", "completions", "settle", "settle", "settle", "settle", "decline", "pause", "cancel", "start", "timers", "stale", "offer", "hold", "mend"}).Draw(w.r, "step") {
 	case "lead":
 		b := w.anyLeader()
 		all := w.outbox()
@@ -138,6 +138,10 @@ func (w *world) step() {
 		if refusal == ledger.Granted {
 			w.held = append(w.held, c)
 		}
+	case "claims":
+		w.claimTogether()
+	case "completions":
+		w.completeTogether()
 	case "start":
 		if len(w.cycles) < 3 {
 			c, err := w.StartCycle(w.ctx, 0, w.trigger(w.p))
@@ -228,7 +232,9 @@ func (w *world) settle() {
 	}
 }
 
-func (w *world) complete(c ledger.Claim) error {
+func (w *world) complete(c ledger.Claim) error { return w.Complete(w.ctx, w.success(c)) }
+
+func (w *world) success(c ledger.Claim) ledger.Completion {
 	done := success(w.p, c)
 	done.Outputs = map[string]json.RawMessage{"x": json.RawMessage("0")}
 	dead := rapid.IntRange(0, 7).Draw(w.r, "dead")
@@ -238,7 +244,7 @@ func (w *world) complete(c ledger.Claim) error {
 		}
 		return ledger.Live
 	}
-	return w.Complete(w.ctx, done)
+	return done
 }
 
 // drain lets the second leader and one worker bring everything to its end.
