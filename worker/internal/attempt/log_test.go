@@ -53,4 +53,6 @@ func TestHandlersLogNamesTheAttempt(t *testing.T) {
 	}
 }
 
-func standard(l hclog.Logger) *log.Logger { return log.New(l.StandardWriter(&hclog.StandardLoggerOptions{}), "", 0) }
+func standard(l hclog.Logger) *log.Logger {
+	return log.New(l.StandardWriter(&hclog.StandardLoggerOptions{}), "", 0)
+}
