@@ -72,7 +72,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "coordinator:", err)
 		return process.ExitCode(err)
 	}
-	process.FloorHeap()
+	defer process.FloorHeap()()
 	ctx, stop := process.Signals(context.Background(), log)
 	defer stop()
 	if err := serve(ctx, s, log); err != nil {

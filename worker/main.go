@@ -63,7 +63,7 @@ func run(args []string, register func(*node.Registry)) int {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		return process.ExitCode(err)
 	}
-	process.FloorHeap()
+	defer process.FloorHeap()()
 	ctx, stop := process.Signals(context.Background(), log)
 	defer stop()
 	if err := serve(ctx, s, log, register); err != nil {

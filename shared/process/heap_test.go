@@ -9,7 +9,7 @@ import (
 
 // TestFloorHeap: the next collection comes late.
 func TestFloorHeap(t *testing.T) {
-	process.FloorHeap()
+	defer process.FloorHeap()()
 	runtime.GC()
 	var m runtime.MemStats
 	if runtime.ReadMemStats(&m); m.NextGC < 64<<20 {
