@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/tradingflow/weather-station/coordinator/internal/election"
+	"github.com/tradingflow/weather-station/coordinator/internal/presence"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/partition"
 	"github.com/tradingflow/weather-station/shared/process"
@@ -107,6 +108,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger) (err error) {
 		if cfg.Presence, err = lc.Listen(ctx, "tcp", s.PresenceAddr); err != nil {
 			return fmt.Errorf("listen for presence: %w", err)
 		}
+		cfg.Presence = presence.Apart(cfg.Presence)
 	}
 	etcd, err := election.Connect(election.ConnectConfig{Endpoints: trim(s.EtcdEndpoints), Username: s.EtcdUsername, Password: s.EtcdPassword})
 	if err != nil {

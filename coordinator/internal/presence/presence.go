@@ -11,7 +11,8 @@
 // a broken link. A process that is being killed may accept for a few milliseconds more,
 // so it is dialled again after one millisecond, two, four and so on.
 //
-// Coordinators speak plain TCP, on a listener of their own. Workers have an HTTP
+// Coordinators speak plain TCP, on a listener of their own, which belongs to one thread
+// (Apart), so that a large one is missed as soon as a small one. Workers have an HTTP
 // server already; there the name is the first line of an answer that does not end.
 package presence
 
@@ -72,6 +73,11 @@ func Attend(ctx context.Context, name string, hold Hold, broke func()) bool {
 
 // Serve answers on a listener until ctx ends, then closes it.
 func Serve(ctx context.Context, ln net.Listener, name string, log hclog.Logger) {
+	if a, ok := ln.(*apart); ok {
+		if ln = a.Listener; serveApart(ctx, ln, name, log) {
+			return
+		}
+	}
 	var open sync.WaitGroup
 	defer open.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // ends Accept

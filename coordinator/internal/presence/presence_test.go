@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/internal/presence"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if how := os.Getenv("PRESENCE_TEST_LARGE"); how != "" {
+		large(how)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // meeting is what one dial comes to.
 type meeting struct {
