@@ -52,6 +52,7 @@ func (r *reign) follow(ctx context.Context) error {
 			r.see(ctx, slices.Collect(maps.Keys(later)), false, later)
 		case <-pass.C:
 			todo, begun = append(todo, r.others(due)...), true
+			due = nil
 		case <-again.C:
 			if !whole {
 				r.foresee()
@@ -60,7 +61,9 @@ func (r *reign) follow(ctx context.Context) error {
 			loaded = nil
 		case <-more:
 			page := todo[:min(len(todo), mirror.Page)]
-			todo = todo[len(page):]
+			if todo = todo[len(page):]; len(todo) == 0 {
+				todo = nil // it was long
+			}
 			r.see(ctx, page, true, later)
 			if len(todo) == 0 && begun && loaded == nil && !whole {
 				strays, err := r.mirror.Strays(ctx)

@@ -29,32 +29,38 @@ func serveApart(ctx context.Context, ln net.Listener, name string, log hclog.Log
 	if cerr := raw.Control(func(fd uintptr) { own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) }); cerr != nil || err != nil {
 		return false
 	}
-	var bell [2]int // ends the thread
-	if err := unix.Pipe2(bell[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	end, err := newBell()
+	if err != nil {
 		_ = unix.Close(own)
 		return false
 	}
-	defer func() { _ = unix.Close(bell[1]) }()
-	begun, ended := make(chan error, 1), make(chan error, 1)
+	begun, apart, ended := make(chan error, 1), make(chan bool), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with this function
-		if err := leave(own, bell[0]); err != nil {
-			begun <- err
+		begun <- leave(end)
+		if !<-apart {
 			return
 		}
-		begun <- nil
-		ended <- answer(own, bell[0], name)
+		shed(own, end.ear)
+		ended <- answer(own, end.ear, name)
 	}()
-	err = <-begun
-	_, _ = unix.Close(own), unix.Close(bell[0]) // the thread has its own
+	if err = <-begun; err == nil && !end.whole() {
+		err = errors.New("the thread's descriptors are still the process's")
+	}
+	apart <- err == nil
+	_, _ = unix.Close(own), unix.Close(end.ear) // the thread has its own
 	if err != nil {
 		log.Debug("presence is not served apart", "error", err)
+		if end.whole() {
+			_ = unix.Close(end.rope)
+		}
 		return false
 	}
+	defer func() { _ = unix.Close(end.rope) }()
 	_ = ln.Close() // the same
 	select {
 	case <-ctx.Done():
-		_, _ = unix.Write(bell[1], []byte{0}) // it is empty: there is room
+		_, _ = unix.Write(end.rope, []byte{0}) // it is empty: there is room
 		err = <-ended
 	case err = <-ended:
 	}
@@ -64,16 +70,54 @@ func serveApart(ctx context.Context, ln net.Listener, name string, log hclog.Log
 	return true
 }
 
-// leave gives the calling thread descriptors of its own: these, and what are no sockets,
-// among which the runtime has some that every thread needs.
-func leave(keep ...int) error {
+// bell ends the thread: a pipe.
+type bell struct {
+	ear, rope int
+	inode     uint64 // of the pipe
+}
+
+func newBell() (bell, error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return bell{}, err
+	}
+	b := bell{ear: p[0], rope: p[1]}
+	var s unix.Stat_t
+	if err := unix.Fstat(b.rope, &s); err != nil {
+		return bell{}, errors.Join(err, unix.Close(b.ear), unix.Close(b.rope))
+	}
+	b.inode = s.Ino
+	return b, nil
+}
+
+// whole reports whether the rope is open in the table of the calling thread.
+func (b bell) whole() bool {
+	var s unix.Stat_t
+	return unix.Fstat(b.rope, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO && s.Ino == b.inode
+}
+
+// leave gives the calling thread descriptors of its own, and closes the rope there: where
+// it is closed for the process too, a system only said that it can do this.
+func leave(b bell) error {
 	const none = 1 << 30
 	if err := unix.CloseRange(none, none, unix.CLOSE_RANGE_UNSHARE); err != nil {
 		return fmt.Errorf("unshare descriptors: %w", err)
 	}
-	all, err := os.ReadDir("/proc/thread-self/fd")
-	if err != nil {
+	if _, err := os.Stat(descriptors); err != nil {
 		return err
+	}
+	return unix.Close(b.rope)
+}
+
+// descriptors is where the calling thread's are listed.
+const descriptors = "/proc/thread-self/fd"
+
+// shed closes the thread's sockets but these. What is none stays, for the runtime has
+// some that every thread needs.
+func shed(keep ...int) {
+	all, err := os.ReadDir(descriptors)
+	if err != nil {
+		return // they only stay open until the process ends
 	}
 	for _, e := range all {
 		fd, err := strconv.Atoi(e.Name())
@@ -82,7 +126,6 @@ func leave(keep ...int) error {
 			_ = unix.Close(fd) // it stands in the process's own table
 		}
 	}
-	return nil
 }
 
 // answer tells the name to who connects and holds the connections, until the bell rings.
