@@ -43,6 +43,8 @@ type cycles struct {
 	reads    map[int64]int // of node states, by cycle
 	between  func(n int64) // runs after the node states were read
 	acts     []string
+	outbox   []ledger.Entry
+	posted   int // how often it was read
 	depth    int
 	deaf     error
 }
@@ -110,7 +112,12 @@ func (c *cycles) Joins(context.Context, ids.FlowID, int64) (map[string]string, e
 	return map[string]string{}, nil
 }
 
-func (c *cycles) ReadPosted(context.Context) (ledger.Posted, error) { return ledger.Posted{}, nil }
+func (c *cycles) ReadPosted(context.Context) (ledger.Posted, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.posted++
+	return ledger.PostedOf(c.outbox), nil
+}
 
 func (c *cycles) Protections(context.Context, ledger.ActiveCycle, int64, []ledger.NodeState) (ledger.Protection, error) {
 	c.mu.Lock()
@@ -468,6 +475,27 @@ func TestACycleThatCantBeAuditedHoldsUpNoOther(t *testing.T) {
 		c.poison, c.unleased = 2, true
 		audit(t, c)
 		expect(t, c, "mend 1/n0 running lease", "mend 3/n0 running lease")
+	})
+}
+
+// TestManyCyclesWaitForTheirTurn: the outbox is read once a pass for all of them, and what
+// is missing in it is found all the same.
+func TestManyCyclesWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCycles(1, 2, 3, 4, 5)
+		for _, a := range c.active {
+			c.nodes[a.Cycle][0] = ledger.NodeState{Node: "n0", Status: task.Ready, Attempt: 1}
+			if a.Cycle != 4 {
+				c.outbox = append(c.outbox, ledger.Entry{Kind: ledger.KindReady, Attempt: ids.Attempt{Flow: a.Flow, Cycle: a.Cycle, UUID: a.UUID, Node: "n0", N: 1}})
+			}
+		}
+		audit(t, c)
+		expect(t, c, "mend 4/n0 ready offer")
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.posted != 3 { // for the first one, and for each look at the one that lacks its entry
+			t.Errorf("the outbox was read %d times", c.posted)
+		}
 	})
 }
 

@@ -47,12 +47,12 @@ func (a *Audit) cycle(ctx context.Context, c ledger.ActiveCycle, l *looks) error
 	if err != nil {
 		return err
 	}
-	v, err := a.read(ctx, c, p)
+	v, err := a.read(ctx, c, p, l)
 	if err != nil {
 		return err
 	}
 	if first := v; !first.found.Empty() || !first.lacks.empty() {
-		if v, err = a.read(ctx, c, p); err != nil {
+		if v, err = a.read(ctx, c, p, l); err != nil {
 			return err
 		}
 		if err := a.mendWhole(ctx, c, p, first.lacks.both(v.lacks)); err != nil {
@@ -67,8 +67,10 @@ func (a *Audit) cycle(ctx context.Context, c ledger.ActiveCycle, l *looks) error
 
 // read takes one look at a cycle. The order of its reads matters: counters first,
 // then states, then the outbox, so that what changes in between makes a repair's
-// guard fail and never makes a wrong repair pass.
-func (a *Audit) read(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan) (v view, err error) {
+// guard fail and never makes a wrong repair pass. What the pass has read of the outbox
+// before may only clear a cycle: an entry that is gone since is missed by the next pass.
+// So of many cycles whose offers wait for their turn not each reads a long outbox.
+func (a *Audit) read(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan, l *looks) (v view, err error) {
 	if v.cycle, err = a.cfg.Ledger.Cycle(ctx, c.Flow, c.Cycle); err != nil || v.cycle.UUID != c.UUID || v.cycle.Ended() {
 		return v, err
 	}
@@ -92,10 +94,15 @@ func (a *Audit) read(ctx context.Context, c ledger.ActiveCycle, p *plan.Plan) (v
 	if v.found = progress.Audit(p, snapshot(c, v.cycle, joins, v.states, has, ledger.Posted{})); v.found.Empty() {
 		return v, nil
 	}
+	if l.posted != nil && progress.Audit(p, snapshot(c, v.cycle, joins, v.states, has, *l.posted)).Empty() {
+		v.found = progress.Findings{}
+		return v, nil
+	}
 	posted, err := a.cfg.Ledger.ReadPosted(ctx)
 	if err != nil {
 		return v, err
 	}
+	l.posted = &posted
 	v.found = progress.Audit(p, snapshot(c, v.cycle, joins, v.states, has, posted))
 	return v, nil
 }

@@ -26,6 +26,8 @@ type looks struct {
 	all   bool                 // this pass looks at everything
 	hurry bool                 // a worker was lost a moment ago
 	lost  map[string]time.Time // when each queue lost what was in it
+
+	posted *ledger.Posted // what the outbox had when it was read last; nil: it was not
 }
 
 // queueWatch is what the looks at a queue found, in Redis's time. A queue is
