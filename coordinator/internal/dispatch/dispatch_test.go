@@ -45,11 +45,12 @@ type bench struct {
 	marked   [][]string // by call
 	dropped  []string
 	held     []string
-	manual   bool  // receipts are resolved by the test
-	ready    []int // nodes of each message that no worker has
-	depthErr error // instead of the depth of the queue,
-	deaf     bool  // or no answer at all
+	manual   bool       // receipts are resolved by the test
+	ready    [][]string // those of each message that no worker has
+	depthErr error      // instead of the depth of the queue,
+	deaf     bool       // or no answer at all
 	asked    int
+	late     time.Duration // each answer is
 	// published, when set, is told how many were sent so far.
 	published func(n int)
 }
@@ -121,7 +122,7 @@ func (b *bench) Publish(_ context.Context, queue, id string, body []byte) (*task
 		what += " " + string(t.Node) + " " + t.Type
 		b.flows = append(b.flows, fmt.Sprintf("%s%d", t.Flow, t.Cycle))
 	}
-	b.ready = append(b.ready, len(tasks))
+	b.ready = append(b.ready, b.flows[len(b.flows)-len(tasks):])
 	b.sent = append(b.sent, what)
 	r := taskqueue.NewReceipt()
 	b.receipts[id] = r

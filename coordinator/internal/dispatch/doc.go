@@ -32,8 +32,9 @@
 // is asked beside the work, only while a window is full, a question at a time for each pool:
 // at first every four milliseconds, less often when nothing drains. It counts messages that
 // no slot has; how many nodes they are is known, since those that are left were published
-// last. From two answers follows the rate at which the workers take nodes. An
-// empty queue says only that they could have had more, so it never lowers the rate. While
+// last. From two answers follows the rate at which the workers take nodes, if neither found the
+// queue empty: slots without a message take some at once and work on them later, so what was
+// taken out of an empty queue counts only when it is more than all slots can hold. While
 // no rate is known, the window has room for two nodes a slot.
 //
 // Under a backlog each slot also holds a message, and a message that comes later waits until one is

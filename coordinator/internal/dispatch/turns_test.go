@@ -32,8 +32,9 @@ func of(flow string, first, count int) []ledger.Entry {
 func (b *bench) Depth(ctx context.Context, _ string) (taskqueue.Depth, error) {
 	b.mu.Lock()
 	b.asked++
-	ready, deaf, err := len(b.ready), b.deaf, b.depthErr
+	ready, deaf, err, late := len(b.ready), b.deaf, b.depthErr, b.late
 	b.mu.Unlock()
+	time.Sleep(late)
 	if deaf {
 		<-ctx.Done()
 		return taskqueue.Depth{}, ctx.Err()
@@ -46,7 +47,7 @@ func (b *bench) drain(messages int) (nodes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for range min(messages, len(b.ready)) {
-		nodes += b.ready[0]
+		nodes += len(b.ready[0])
 		b.ready = b.ready[1:]
 	}
 	return nodes
@@ -55,8 +56,8 @@ func (b *bench) drain(messages int) (nodes int) {
 func (b *bench) waits() (nodes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, n := range b.ready {
-		nodes += n
+	for _, m := range b.ready {
+		nodes += len(m)
 	}
 	return nodes
 }
@@ -255,7 +256,7 @@ func TestAQueueThatIsGone(t *testing.T) {
 func TestMessagesOfOthersCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newPool()
-		b.ready = slices.Repeat([]int{1}, 1000)
+		b.ready = slices.Repeat([][]string{{"x1"}}, 1000)
 		inTurns(t, b)
 		b.offer(of("f", 1, 1000)...)
 		<-time.After(time.Second)
@@ -369,4 +370,73 @@ func TestLongNodesGoAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnotherFlowDoesNotWait: while a flow has ten thousand nodes to offer, a node of another
+// one is at work within 50 milliseconds. The workers have a message in each slot, take the
+// nodes of all of them in turn, and the broker's answers are late. Where each node takes 25
+// milliseconds of a slot it takes as long as two windows and what stays in the slots.
+func TestAnotherFlowDoesNotWait(t *testing.T) {
+	for rate, limit := range map[int]int{2000: 150, 7000: 50, 20_000: 50} { // nodes a second, milliseconds
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newPool()
+				b.late = 2 * time.Millisecond
+				inTurns(t, b)
+				b.offer(of("f", 1, 10_000)...)
+				var held [][]string // in the slots
+				asked := map[string]int{}
+				budget, longest, worst, idle, done := 0.0, 0, "", 0, 0
+				for ms := 0; done < 9000; ms++ {
+					if ms%10 == 0 {
+						g := of("g", 1+ms, 1)
+						b.offer(g...)
+						asked[fmt.Sprintf("g%d", 1+ms)] = ms
+					}
+					<-time.After(time.Millisecond)
+					synctest.Wait()
+					for budget += float64(rate) / 1000; budget >= 1; budget-- {
+						for len(held) < slots {
+							m := b.pop()
+							if m == nil {
+								break
+							}
+							held = append(held, m)
+						}
+						if len(held) == 0 {
+							idle++
+							continue
+						}
+						m := held[0]
+						if came, there := asked[m[0]]; there && ms-came >= longest {
+							longest, worst = ms-came, m[0]
+						}
+						done++
+						if held = held[1:]; len(m) > 1 {
+							held = append(held, m[1:])
+						}
+					}
+				}
+				t.Logf("the longest wait is %d ms, of %s; %d of %d nodes more could have been worked on", longest, worst, idle, done)
+				if longest > limit {
+					t.Errorf("%s waited for %d ms", worst, longest)
+				}
+				if idle > done/50 {
+					t.Errorf("the workers had nothing to do for the time of %d nodes of %d", idle, done)
+				}
+			})
+		})
+	}
+}
+
+// pop takes the first message out of the queue; nil when there is none.
+func (b *bench) pop() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.ready) == 0 {
+		return nil
+	}
+	m := b.ready[0]
+	b.ready = b.ready[1:]
+	return m
 }

@@ -3,6 +3,8 @@ package dispatch
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/tradingflow/weather-station/shared/task"
 )
 
 // Measures of a window.
@@ -40,6 +42,8 @@ type window struct {
 	messages  int       // and messages that were offered after it
 	due       time.Time // the next question is to be asked then
 	pause     time.Duration
+	busy      bool      // the last answer found messages in the queue: every slot has one
+	taken     int       // nodes that were taken in a row of answers that found none
 	read      time.Time // when the last question was asked that was answered; zero: the next answer says nothing of the rate
 	mute      time.Time // when the first question was asked that was not; zero: the last one was
 	overrules int       // how often more was offered without an answer
@@ -130,17 +134,8 @@ func (w *window) answer(ready int, now time.Time) {
 	asked := w.asked
 	w.asked, w.mute, w.overrules = time.Time{}, time.Time{}, 0
 	w.keep(ready + w.messages)
-	drained := float64(max(0, w.then-(w.nodes-w.later)))
-	if took := asked.Sub(w.read).Seconds(); !w.read.IsZero() && took > 0 {
-		rate := drained / took
-		switch {
-		case w.rate == 0:
-			w.rate = rate
-		case ready > 0 || rate > w.rate:
-			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
-		}
-	}
-	w.read = asked
+	drained := max(0, w.then-(w.nodes-w.later))
+	w.learn(drained, ready > 0, asked)
 	switch {
 	case drained == 0 && ready > 0:
 		w.pause = min(max(soonest, w.pause*3/2), rarest)
@@ -151,6 +146,30 @@ func (w *window) answer(ready int, now time.Time) {
 		w.pause = soonest
 	}
 	w.due = now.Add(w.pause)
+}
+
+// learn notes how many nodes were taken since the last answer. Slots that have no message
+// take some at once without working on them, so that says how fast the workers are only
+// if the queue had messages at both times, or when more was taken than all slots can hold.
+func (w *window) learn(drained int, busy bool, asked time.Time) {
+	took := asked.Sub(w.read).Seconds()
+	if w.read.IsZero() || took <= 0 {
+		w.taken = 0
+	} else {
+		if w.taken += drained; busy {
+			w.taken = 0
+		}
+		rate := float64(drained) / took
+		switch {
+		case w.busy && busy && w.rate > 0:
+			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
+		case w.busy && busy:
+			w.rate = rate
+		case !busy && w.taken > w.slots*task.MaxPack && rate > w.rate:
+			w.rate = rate
+		}
+	}
+	w.read, w.busy = asked, busy
 }
 
 // keep says that so many messages wait. What this leader has published last is among them.
