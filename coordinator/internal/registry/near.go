@@ -26,6 +26,7 @@ type near struct {
 	flows       []ids.FlowID // of what was known when they were looked for
 	older       []ids.FlowID // changed before flows were looked for last
 	younger     []ids.FlowID // changed since
+	kept        bool         // changes are noted: flows are, or were, looked for
 }
 
 // foreseeing prepares what a new leader asks until ctx ends.
@@ -52,7 +53,7 @@ func (r *Registry) foreseeing(ctx context.Context) {
 func (r *Registry) Foresee(now time.Time) {
 	from, until := now.Add(-behind), now.Add(ahead)
 	r.mu.Lock()
-	r.near.older, r.near.younger = append(r.near.older, r.near.younger...), nil
+	r.near.kept, r.near.older, r.near.younger = true, append(r.near.older, r.near.younger...), nil
 	r.mu.Unlock()
 	var flows []ids.FlowID
 	r.Each(func(f *Flow) bool {
@@ -63,7 +64,7 @@ func (r *Registry) Foresee(now time.Time) {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.near = near{from: from, until: until, flows: flows, younger: r.near.younger}
+	r.near = near{from: from, until: until, flows: flows, younger: r.near.younger, kept: true}
 }
 
 // Near returns every flow that has a slot between two instants, and others; in no order.

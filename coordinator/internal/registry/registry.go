@@ -162,7 +162,7 @@ func (r *Registry) Refresh(id ids.FlowID) {
 		delete(r.flows, id)
 	} else {
 		r.flows[id] = f
-		if !r.near.until.IsZero() {
+		if r.near.kept {
 			r.near.younger = append(r.near.younger, id)
 		}
 	}

@@ -83,6 +83,9 @@ func TestManyFlows(t *testing.T) {
 	}
 	t.Logf("each flow: leader %.0f B live, %.0f B resident; redis %.0f B; etcd %.0f B", (lot.live-few.live)/float64(n-few.size),
 		(lot.resident-few.resident)/float64(n-few.size), (redis2-redis)/float64(n), (etcd2-etcd)/float64(n))
+	if each := (lot.live - few.live) / float64(n-few.size); n >= 10_000 && each > 1<<10 {
+		t.Errorf("a flow takes %.0f bytes of the leader's heap, more than 1 KiB", each)
+	}
 	compare(t, "failover", few.failover, lot.failover)
 	compare(t, "start", few.restart, lot.restart)
 	for _, x := range []*sized{few, lot} {
