@@ -39,7 +39,7 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 		occasion := plans.TriggerOccasion(f.Record.UID, key)
 		cycle := ids.CycleUUID(occasion, p.Revision)
 		c.of(id).Plans.Learn(p, cycle) // before its first nodes are to be offered
-		out, err = c.of(id).Ledger.StartCycle(ctx, 0, ledger.Start{
+		out, err = start(ctx, c.of(id).Ledger, ledger.Start{
 			Plan: p, TriggerKey: key, Occasion: occasion, Overlap: f.Schedule.Spec().Overlap == schedule.OverlapAllow,
 		})
 		if err != nil || out.Before {
@@ -68,6 +68,29 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 		Flow: id, Cycle: out.Cycle, UUID: out.UUID, Status: api.CycleRunning, Trigger: api.TriggerManual, Revision: p.Revision,
 		StartedAt: out.At, Total: int64(len(p.Nodes)),
 	}, out.At), nil
+}
+
+// start starts a cycle in a round trip with others: starts may be many, and a call with a
+// deadline has one of its own. When ctx ends first, a call that waits for others is not
+// made; one that is out may start its cycle all the same, as one may whose answer is lost.
+func start(ctx context.Context, l *ledger.Ledger, s ledger.Start) (ledger.Started, error) {
+	type answer struct {
+		ledger.Started
+		err error
+	}
+	heard := make(chan answer, 1)
+	waits, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	go func() { // ends when Redis answers, or the time is over that a connection is given for it
+		out, err := l.StartCycle(waits, 0, s)
+		heard <- answer{out, err}
+	}()
+	select {
+	case a := <-heard:
+		return a.Started, a.err
+	case <-ctx.Done():
+		return ledger.Started{}, fmt.Errorf("start cycle of %s: %w: %w", s.Plan.Flow, ledger.ErrUnavailable, ctx.Err())
+	}
 }
 
 func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {
