@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,7 @@ import (
 type metrics struct {
 	registry  *prometheus.Registry
 	attempts  *prometheus.HistogramVec
+	by        sync.Map // of attempts, by status
 	abandoned prometheus.Gauge
 }
 
@@ -28,8 +30,13 @@ func newMetrics() *metrics {
 	return m
 }
 
+// ran is called for every task, and to find its histogram costs more than to add to it.
 func (m *metrics) ran(status string, took time.Duration) {
-	m.attempts.WithLabelValues(status).Observe(took.Seconds())
+	o, known := m.by.Load(status)
+	if !known {
+		o, _ = m.by.LoadOrStore(status, m.attempts.WithLabelValues(status))
+	}
+	o.(prometheus.Observer).Observe(took.Seconds())
 }
 
 func (m *metrics) abandon() func() {
