@@ -174,7 +174,7 @@
 // what a node costs Redis is thus saved when many are under way; a call that is alone goes
 // by its own script, as ever. What can go wrong:
 //
-//   - One of them is refused, or is special: held, suspect, stopped, too large, the last of its cycle.
+//   - One of them is refused, or is special: held, suspect, stopped, too large.
 //     The script does nothing about it and says so; the call is then made by its own script.
 //     So each rule about refusals stands in one place, and what the two scripts have to agree on is only
 //     when a call is plain. That they do is checked: calls together leave the same records

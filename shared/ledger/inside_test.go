@@ -193,6 +193,11 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 			return one(l.call(ctx, "complete_several", 0, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 1, 1,
 				"out", "1", "b", 1, 1, 1, 0, 0))
 		},
+		"complete_several, one the last": func() error {
+			a := s.last.Attempt
+			return one(l.call(ctx, "complete_several", 0, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 0, 0,
+				"x", "1"))
+		},
 		"complete the last": func() error {
 			return l.Complete(ctx, Completion{Attempt: s.last.Attempt, Token: s.last.Token, Plan: &s.last.Node, Status: "succeeded", Decided: AllEdges(Live),
 				Outputs: map[string]json.RawMessage{"x": json.RawMessage("1")}})

@@ -4,8 +4,8 @@
 -- bytes of all outputs, most bytes per cycle, indexes of dead out-edges, number of outputs, of successors in all, of those
 -- given here, then outputs: handle, value, then successors: groups of six (at most 32 attempts)
 -- Reply: for each attempt {1}: counted, or 0: nothing was done, complete has to be called.
--- Only what plainly succeeded in a component that goes on is counted here; refusals, stops, the end of a cycle and all
--- else that is special stand in complete alone. A second report of a node is not plain either: nothing is read after the
+-- Only what plainly succeeded in a component that goes on is counted here; refusals, stops and all else that is special
+-- stand in complete alone. A second report of a node is not plain either: nothing is read after the
 -- first write. What is counted of a cycle and of its joins is summed up here and written once.
 local cycles, order, seen, counted = {}, {}, {}, {}
 local leases, replies, posts = {}, {}, false
@@ -40,12 +40,12 @@ while i <= #ARGV do
   local c = cycles[base]
   if not c then
     local v = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'output_bytes', 'completed_nodes', 'total_nodes', 'succeeded_nodes', component)
-    c = { base = base, uuid = v[1], status = v[2], bytes = tonumber(v[3] or '0'), done = tonumber(v[4] or '0'), total = tonumber(v[5] or '0'),
+    c = { base = base, flow = flow, n = n, uuid = v[1], status = v[2], bytes = tonumber(v[3] or '0'), done = tonumber(v[4] or '0'), total = tonumber(v[5] or '0'),
       succeeded = tonumber(v[6] or '0'), joins = {}, changed = {}, values = {}, [component] = v[7] }
     cycles[base] = c
   end
   replies[#replies + 1] = 0
-  if c.uuid == ARGV[i + 2] and c.status == 'running' and c.done + 1 < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
+  if c.uuid == ARGV[i + 2] and c.status == 'running' and c.done < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
     and ARGV[i + 13] == ARGV[i + 14] and outputs <= 500 and c.bytes + tonumber(ARGV[i + 9]) <= tonumber(ARGV[i + 10]) then
     seen[key] = true
     if c[component] == nil then c[component] = redis.call('HGET', base .. ':status', component) end
@@ -57,6 +57,10 @@ while i <= #ARGV do
         order[#order + 1] = c
       end
       c.done, c.succeeded = c.done + 1, c.succeeded + 1
+      if c.done >= c.total then
+        sound_end(flow)
+        c.ending, posts = redis.call('HMGET', base .. ':status', unpack(ENDING)), true
+      end
       local a = { i = i, c = c, key = key, worker = s[4] or '' }
       if outputs > 0 then
         if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
@@ -121,5 +125,11 @@ for _, c in ipairs(order) do
 end
 for _, a in ipairs(counted) do
   if a.moves then spread_edges(a.c.base, ARGV[a.i], ARGV[a.i + 1], ARGV[a.i + 2], 0, 0, now, a.moves) end
+end
+for _, c in ipairs(order) do
+  if c.ending then
+    c.ending[2] = str(c.done)
+    close(c.base, c.flow, c.n, c.uuid, at, c.ending)
+  end
 end
 return replies
