@@ -35,7 +35,7 @@
 // last. From two answers follows the rate at which the workers take nodes, if neither found the
 // queue empty: slots without a message take some at once and work on them later, so what was
 // taken out of an empty queue counts only when it is more than all slots can hold. While
-// no rate is known, the window has room for two nodes a slot.
+// no rate is known, or the queue was found empty, the window has room for two nodes a slot.
 //
 // Under a backlog each slot also holds a message, and a message that comes later waits until one is
 // free. So no message has more nodes than a slot does in a tenth of a second: nodes of no

@@ -377,7 +377,7 @@ func TestLongNodesGoAlone(t *testing.T) {
 // nodes of all of them in turn, and the broker's answers are late. Where each node takes 25
 // milliseconds of a slot it takes as long as two windows and what stays in the slots.
 func TestAnotherFlowDoesNotWait(t *testing.T) {
-	for rate, limit := range map[int]int{2000: 150, 7000: 50, 20_000: 50} { // nodes a second, milliseconds
+	for rate, limit := range map[int]int{2000: 175, 7000: 50, 20_000: 50} { // nodes a second, milliseconds
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newPool()

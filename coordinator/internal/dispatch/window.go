@@ -51,13 +51,15 @@ type window struct {
 	unconfirmed atomic.Int64 // nodes that are offered and not confirmed
 }
 
-// size is how many nodes may wait in the queue.
+// size is how many nodes may wait in the queue. An empty one gets more: the workers may have
+// had to wait for the answer that says so.
 func (w *window) size() int {
-	n := 2 * w.slots
-	switch {
-	case w.rate > 0:
-		n = max(w.slots, int(w.rate*ahead.Seconds()))
-	case w.slots == 0:
+	n := w.slots
+	if w.rate == 0 || !w.busy {
+		n *= 2
+	}
+	n = max(n, int(w.rate*ahead.Seconds()))
+	if w.slots == 0 && w.rate == 0 {
 		n = unknown
 	}
 	return min(max(n, least), widest)
