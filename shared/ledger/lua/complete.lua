@@ -9,8 +9,7 @@ local flow, n, uuid, node, attempt, token, status = ARGV[3], ARGV[4], ARGV[5], A
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[11]
 local count = status .. '_nodes'
-local fields = { 'uuid', 'output_bytes', component, count, unpack(ENDING) }
-local c = redis.call('HMGET', base .. ':status', unpack(fields))
+local c = redis.call('HMGET', base .. ':status', 'uuid', 'output_bytes', component, count, unpack(ENDING))
 if c[1] ~= uuid then
   refuse(flow, n, uuid, node, attempt, token, '', 'gone')
   return { -1 }
