@@ -269,23 +269,30 @@ func queue(verb string) func(context.Context, *scene) error {
 	}
 }
 
-// electionKey deletes the leader's key under it.
-func electionKey(_ context.Context, s *scene) error {
+// electionKey deletes the leader's key under it. After an earlier fault a moment may
+// pass before there is one.
+func electionKey(ctx context.Context, s *scene) error {
 	if !s.take("etcd") {
 		return errTaken
 	}
-	keys, err := s.Servers.Ctl("etcdctl", "get", "--prefix", "--keys-only", "--sort-by=CREATE", s.Prefix+"/")
+	err := rig.Await(ctx, 15*time.Second, "election key", func() (bool, string) {
+		keys, err := s.Servers.Ctl("etcdctl", "get", "--prefix", "--keys-only", "--sort-by=CREATE", s.Prefix+"/")
+		if err != nil {
+			return false, err.Error()
+		}
+		for key := range strings.FieldsSeq(keys) {
+			if strings.Contains(key, "/candidates/") || strings.Contains(key, "/election/") && !strings.Contains(key, "base") {
+				s.what = key
+				return true, ""
+			}
+		}
+		return false, fmt.Sprintf("%d other keys", len(strings.Fields(keys)))
+	})
 	if err != nil {
 		return err
 	}
-	for key := range strings.FieldsSeq(keys) {
-		if strings.Contains(key, "/candidates/") || strings.Contains(key, "/election/") && !strings.Contains(key, "base") {
-			s.what = key
-			_, err := s.Servers.Ctl("etcdctl", "del", key)
-			return err
-		}
-	}
-	return fmt.Errorf("no election key among %q", keys)
+	_, err = s.Servers.Ctl("etcdctl", "del", s.what)
+	return err
 }
 
 // crash starts a part anew so that it ends at a persist step, and waits for that;

@@ -67,6 +67,9 @@ func (h Holdings) Over(base Holdings) (found []string) {
 		if !known {
 			continue
 		}
+		if role == "standby" { // it may have led: its pools are as large as they once had to be
+			b.Heap = max(b.Heap, base["leader"].Heap)
+		}
 		got := h[role]
 		most := b.allowed(got.Redis)
 		if got.Goroutines > most.Goroutines {
