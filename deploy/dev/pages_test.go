@@ -72,7 +72,7 @@ func TestPages(t *testing.T) {
 			}
 			where = out
 		}
-		if strings.HasPrefix(code, "redis-cli") || strings.HasPrefix(code, "etcdctl") {
+		if strings.HasPrefix(code, "redis-") || strings.HasPrefix(code, "etcdctl") {
 			return
 		}
 		for _, m := range flag.FindAllStringSubmatch(code, -1) {
