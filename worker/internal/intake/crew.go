@@ -1,6 +1,9 @@
 package intake
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // patience is how long a task waits here for a place. Other workers may be idle by then.
 const patience = time.Second
@@ -42,7 +45,11 @@ func (c *crew) leave() { <-c.places }
 // may be under way. The function it returns says that it was answered. When stop is
 // closed nothing is reported any more, and there is nothing to wait for.
 func (c *crew) report(stop <-chan struct{}) (answered func()) {
-	defer c.leave()
+	defer func() {
+		if c.leave(); len(c.places) == cap(c.places) { // another task has it: its claim goes out first
+			runtime.Gosched()
+		}
+	}()
 	select {
 	case c.reports <- struct{}{}:
 		return func() { <-c.reports }
