@@ -11,6 +11,23 @@ import (
 )
 
 var endings = []testCase{
+	{"cycles that end together", func(k *kit) {
+		p, one := k.run("a")
+		two := k.start(k.trigger(p))
+		done := []ledger.Completion{success(p, k.claim(attempt(one, "a", 1))), success(p, k.claim(attempt(two, "a", 1)))}
+		for _, err := range completeAll(k.ctx, k.Ledger, done) {
+			k.ok(err)
+		}
+		k.ended(one, "completed")
+		k.ended(two, "completed")
+		all := k.journal()
+		for i, r := range all[:len(all)-1] { // an audit can tell a lost end by that
+			if next := all[i+1]; r.Op == "outcome" && (next.Op != "cycle_end" || next.UUID != r.UUID) {
+				k.Errorf("the last outcome of cycle %d is followed by %s of cycle %d", r.Cycle, next.Op, next.Cycle)
+			}
+		}
+		k.equal(all[len(all)-1].Op, "cycle_end")
+	}},
 	{"cancel", func(k *kit) {
 		p, c := k.run("a>b x>y z")
 		a := k.claim(attempt(c, "a", 1))

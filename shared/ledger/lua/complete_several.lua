@@ -7,7 +7,7 @@
 -- Only what plainly succeeded in a component that goes on is counted here; refusals, stops and all else that is special
 -- stand in complete alone. A second report of a node is not plain either: nothing is read after the
 -- first write. What is counted of a cycle and of its joins is summed up here and written once.
-local cycles, order, seen, counted = {}, {}, {}, {}
+local cycles, order, seen = {}, {}, {}
 local leases, replies, posts = {}, {}, false
 
 -- decided returns how many edges are decided into the targets that an attempt names, as this call knows.
@@ -54,7 +54,7 @@ while i <= #ARGV do
       replies[#replies] = { 1 }
       if not c.writes then
         c.writes = true
-        order[#order + 1] = c
+        order[#order + 1], c.counted = c, {}
       end
       c.done, c.succeeded = c.done + 1, c.succeeded + 1
       if c.done >= c.total then
@@ -86,34 +86,33 @@ while i <= #ARGV do
         w.counters = {}
         if #w.moves > 0 then a.moves, posts = w, true end
       end
-      counted[#counted + 1] = a
+      c.counted[#c.counted + 1] = a
       leases[#leases + 1] = lease_member(flow, n, ARGV[i + 2], node)
     end
   end
   i = i + 15 + 2 * outputs + 6 * given
 end
-if #counted == 0 then return replies end
+if #order == 0 then return replies end
 if posts then sound_streams() else sound_journal() end
 local now = now_ms()
 local at = str(now)
 
 redis.call('ZREM', P .. ':leases', unpack(leases))
-for _, c in ipairs(order) do -- before the records that say there are outputs: no audit could put them there
-  for from = 1, #c.values, 1000 do
+-- One cycle after the other: the last outcome of a cycle is followed by its end.
+for _, c in ipairs(order) do
+  for from = 1, #c.values, 1000 do -- before the records that say there are outputs: no audit could put them there
     redis.call('HSET', c.base .. ':outputs', unpack(c.values, from, math.min(from + 999, #c.values)))
   end
-end
-for _, a in ipairs(counted) do
-  local flow, n, uuid, node, attempt, token, status, reason = unpack(ARGV, a.i, a.i + 7)
-  local record = { 'status', status, 'attempt', attempt, 'completed_at', at }
-  if a.handles then record[7], record[8] = 'handles', a.handles end
-  local dead = ARGV[a.i + 11]
-  if dead ~= '' then record[#record + 1], record[#record + 2] = 'dead', dead end
-  if reason ~= '' then record[#record + 1], record[#record + 2] = 'reason', reason end
-  redis.call('HSET', a.key, unpack(record))
-  jot('outcome', flow, n, uuid, node, attempt, token, a.worker, status .. (reason ~= '' and ': ' .. reason or ''))
-end
-for _, c in ipairs(order) do
+  for _, a in ipairs(c.counted) do
+    local flow, n, uuid, node, attempt, token, status, reason = unpack(ARGV, a.i, a.i + 7)
+    local record = { 'status', status, 'attempt', attempt, 'completed_at', at }
+    if a.handles then record[7], record[8] = 'handles', a.handles end
+    local dead = ARGV[a.i + 11]
+    if dead ~= '' then record[#record + 1], record[#record + 2] = 'dead', dead end
+    if reason ~= '' then record[#record + 1], record[#record + 2] = 'reason', reason end
+    redis.call('HSET', a.key, unpack(record))
+    jot('outcome', flow, n, uuid, node, attempt, token, a.worker, status .. (reason ~= '' and ': ' .. reason or ''))
+  end
   local sums = { 'completed_nodes', str(c.done), 'succeeded_nodes', str(c.succeeded) }
   if #c.values > 0 then sums[5], sums[6] = 'output_bytes', str(c.bytes) end
   redis.call('HSET', c.base .. ':status', unpack(sums))
@@ -122,11 +121,9 @@ for _, c in ipairs(order) do
   for from = 1, #counters, 1000 do
     redis.call('HSET', c.base .. ':joins', unpack(counters, from, math.min(from + 999, #counters)))
   end
-end
-for _, a in ipairs(counted) do
-  if a.moves then spread_edges(a.c.base, ARGV[a.i], ARGV[a.i + 1], ARGV[a.i + 2], 0, 0, now, a.moves) end
-end
-for _, c in ipairs(order) do
+  for _, a in ipairs(c.counted) do
+    if a.moves then spread_edges(c.base, ARGV[a.i], ARGV[a.i + 1], ARGV[a.i + 2], 0, 0, now, a.moves) end
+  end
   if c.ending then
     c.ending[2] = str(c.done)
     close(c.base, c.flow, c.n, c.uuid, at, c.ending)
