@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 )
@@ -121,9 +122,15 @@ func inParts(nodes []ids.NodeID, do func(part []ids.NodeID, last int) error) err
 	return nil
 }
 
+// packers are compressors to be used again: a new one takes 800 KB, more than what it
+// packs.
+var packers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
 func pack(v any) ([]byte, error) {
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z := packers.Get().(*gzip.Writer) //nolint:errcheck // nothing else is in it
+	defer packers.Put(z)
+	z.Reset(&b)
 	if err := json.NewEncoder(z).Encode(v); err != nil {
 		return nil, err
 	}
