@@ -28,6 +28,10 @@ func TestTraceOfAHop(t *testing.T) {
 	for range rounds {
 		c.over(t, "hops", c.run(t, "hops"))
 	}
+	c.until(t, 10*time.Second, "last marks", func() (bool, string) {
+		left, err := c.ledger.Outbox(c.ctx, "", 10)
+		return err == nil && len(left) == 0, fmt.Sprint(len(left), err)
+	})
 	marks := c.record(t, http.MethodDelete)
 	table, err := hops(marks, length)
 	if err != nil {
