@@ -9,10 +9,10 @@ import (
 
 // Measures of a window.
 const (
-	ahead   = 15 * time.Millisecond  // of the workers' time that may wait in the queue
-	stay    = 100 * time.Millisecond // how long a message may stay in its slot
-	memory  = 50 * time.Millisecond  // over which the rate is averaged
-	unknown = 128                    // nodes, while it is not known how many slots there are
+	ahead   = 15 * time.Millisecond // of the workers' time that may wait in the queue
+	stay    = 50 * time.Millisecond // how long a message may stay in its slot
+	memory  = 50 * time.Millisecond // over which the rate is averaged
+	unknown = 128                   // nodes, while it is not known how many slots there are
 	least   = 16
 	widest  = 4096
 )
@@ -51,11 +51,14 @@ type window struct {
 	unconfirmed atomic.Int64 // nodes that are offered and not confirmed
 }
 
-// size is how many nodes may wait in the queue. An empty one gets more: the workers may have
-// had to wait for the answer that says so.
+// size is how many nodes may wait in the queue. One that was found empty gets more: the
+// workers may have had to wait for the answer that says so, and the next one is as late.
 func (w *window) size() int {
 	n := w.slots
-	if w.rate == 0 || !w.busy {
+	switch {
+	case !w.busy && !w.read.IsZero():
+		n *= 4
+	case w.rate == 0:
 		n *= 2
 	}
 	n = max(n, int(w.rate*ahead.Seconds()))
