@@ -112,7 +112,7 @@ func openNodes(journal []ledger.Record, flow ids.FlowID) []string {
 func TestCancelHolds(t *testing.T) {
 	t.Parallel()
 	c := start(t, setup{})
-	c.register(t, long("long", 20*time.Second), layered("wide", 40, 20), chain("beat", 200*time.Millisecond))
+	c.register(t, long("long", 20*time.Second), wide("wide", 1000, 100*time.Millisecond), chain("beat", 200*time.Millisecond))
 	_, first := c.runner(t, "long", "long")
 	if _, err := c.api.CancelCycle(c.ctx, "long", first.Cycle); err != nil {
 		t.Fatal(err)
