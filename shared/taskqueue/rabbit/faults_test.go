@@ -195,6 +195,42 @@ func TestRunEndsWhileStalled(t *testing.T) {
 	}
 }
 
+// TestRefusals: a channel on which everything is refused is replaced and the queue keeps
+// what it holds; only a queue that refuses everything for seconds is made anew.
+func TestRefusals(t *testing.T) {
+	b := newBench(t)
+	start(t, b.publisher)
+	resolves(t, b.publish(t, b.queue), nil)
+	holds := func(want int) {
+		t.Helper()
+		until(t, "messages in the queue", func() bool {
+			depth, err := b.admin.Depth(t.Context(), b.queue)
+			return err == nil && depth.Ready == want
+		})
+	}
+	holds(1)
+	channels, begin := 0, time.Now()
+	for at := begin; at.Sub(begin) <= 4*time.Second; at = at.Add(100 * time.Millisecond) {
+		was := b.publisher.Channel(b.queue)
+		if !b.publisher.Refuse(b.queue, at) {
+			continue
+		}
+		until(t, "another channel", func() bool {
+			now := b.publisher.Channel(b.queue)
+			return now != nil && now != was
+		})
+		if channels++; channels == 1 {
+			holds(1)
+		}
+	}
+	if channels != 8 {
+		t.Errorf("%d other channels were opened", channels)
+	}
+	holds(0)
+	resolves(t, b.publish(t, b.queue), nil)
+	holds(1)
+}
+
 // TestBlocked: the broker's alarm, as the frames that tell of it.
 func TestBlocked(t *testing.T) {
 	b := newBench(t)

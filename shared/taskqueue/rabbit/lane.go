@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -56,17 +57,17 @@ type lane struct {
 	open map[uint64]*taskqueue.Receipt // by tag
 
 	returned chan struct{} // a message came back: the queue is gone
+	stale    chan struct{} // everything is refused on this channel
 	dead     chan struct{} // the queue has refused everything for long
 	silent   chan struct{} // the queue has not answered for long
 	unlike   chan struct{} // a message is there for a queue that is not as it is to be
-	refused  time.Time     // since when it does, of the handler alone,
-	last     time.Time     // and when it did last
+	refusals refusals      // of the handler alone
 	blocked  func() bool   // whether the broker blocks publishers; nil = never
 }
 
 func newLane(cfg Config, log hclog.Logger, queue string, lost *losses) *lane {
 	return &lane{cfg: cfg, log: log, queue: queue, mode: cfg.delivery(queue), losses: lost, open: map[uint64]*taskqueue.Receipt{},
-		returned: make(chan struct{}, 1), dead: make(chan struct{}, 1), silent: make(chan struct{}, 1), unlike: make(chan struct{}, 1)}
+		returned: make(chan struct{}, 1), stale: make(chan struct{}, 1), dead: make(chan struct{}, 1), silent: make(chan struct{}, 1), unlike: make(chan struct{}, 1)}
 }
 
 // publish sends a message, or puts it in line.
@@ -128,7 +129,11 @@ func (l *lane) run(ctx context.Context, conn *connection) {
 	told := false
 	opened := func() { pause.Reset(); told = false }
 	for ctx.Err() == nil {
-		if err := l.serve(ctx, conn, opened); err != nil && ctx.Err() == nil && !told {
+		err := l.serve(ctx, conn, opened)
+		if errors.Is(err, errStale) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil && ctx.Err() == nil && !told {
 			told = true
 			l.log.Warn("cannot publish to queue, trying on", "error", err)
 		}
@@ -155,7 +160,7 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 		defer close(handled)
 		l.handle(confirms, returns)
 	}()
-	for _, old := range []chan struct{}{l.returned, l.dead, l.silent, l.unlike} { // said of what was before
+	for _, old := range []chan struct{}{l.returned, l.stale, l.dead, l.silent, l.unlike} { // said of what was before
 		select {
 		case <-old:
 		default:
@@ -175,14 +180,16 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 				return err
 			}
 			l.log.Warn("queue was gone, declared again")
+		case <-l.stale:
+			return l.leave(conn, channel, handled)
 		case <-l.dead:
 			if err := l.remove(conn); err != nil {
 				l.log.Warn("queue takes no message and can't be deleted", "error", err)
+			} else {
+				l.log.Warn("queue took no message for long and was deleted; it is declared anew", "after", deadAfter)
 			}
-			if err := l.renew(conn, channel, handled, true); err != nil {
-				return err
-			}
-			l.log.Warn("queue took no message for long, replaced by a new one", "after", deadAfter)
+			leaveVacant(handled)
+			return l.leave(conn, channel, handled)
 		case <-l.silent:
 			return l.removeAside(ctx, conn)
 		case <-l.unlike:
@@ -245,26 +252,12 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			case unroutable[c.DeliveryTag]:
 				l.resolve(c.DeliveryTag, taskqueue.ErrUnroutable)
 			default:
-				l.refused = time.Time{}
+				l.refusals = refusals{}
 				l.resolve(c.DeliveryTag, nil)
 			}
 			failpoint.After("confirm")
 			delete(unroutable, c.DeliveryTag)
 		}
-	}
-}
-
-// refusal notes a message that the queue refused. Refusals that lie apart say nothing of
-// the time between: what is refused is published again and again.
-func (l *lane) refusal(now time.Time) {
-	before := l.last
-	l.last = now
-	switch {
-	case l.refused.IsZero() || now.Sub(before) > deadAfter/4:
-		l.refused = now
-	case now.Sub(l.refused) >= deadAfter:
-		l.refused = time.Time{}
-		signal(l.dead)
 	}
 }
 

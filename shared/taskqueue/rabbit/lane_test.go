@@ -7,26 +7,35 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestWhenAQueueIsDead: refusals in a row say so, single ones do not.
+// TestWhenAQueueIsDead: refusals in a row say so, single ones do not; its channel is
+// given up sooner.
 func TestWhenAQueueIsDead(t *testing.T) {
 	begin := time.Unix(1_000_000, 0)
 	for _, x := range []struct {
 		name  string
 		every time.Duration
 		count int
+		stale int
 		dead  bool
 	}{
-		{"in a row", 100 * time.Millisecond, 41, true},
-		{"not long enough", 100 * time.Millisecond, 40, false},
-		{"now and then", 2 * time.Second, 50, false},
+		{"in a row", 100 * time.Millisecond, 41, 7, true},
+		{"not long enough", 100 * time.Millisecond, 40, 7, false},
+		{"long enough for another channel", 100 * time.Millisecond, 6, 1, false},
+		{"not even that", 100 * time.Millisecond, 5, 0, false},
+		{"now and then", 2 * time.Second, 50, 0, false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			l := newLane(Config{}, hclog.NewNullLogger(), "q", newLosses())
+			stale := 0
 			for i := range x.count {
 				l.refusal(begin.Add(time.Duration(i) * x.every))
+				if len(l.stale) > 0 {
+					<-l.stale
+					stale++
+				}
 			}
-			if got := len(l.dead) > 0; got != x.dead {
-				t.Errorf("dead is %v", got)
+			if got := len(l.dead) > 0; got != x.dead || stale != x.stale {
+				t.Errorf("dead is %v, another channel was asked for %d times; want %v, %d", got, stale, x.dead, x.stale)
 			}
 		})
 	}

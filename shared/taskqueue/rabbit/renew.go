@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,13 +50,55 @@ func (l *lane) renew(conn *connection, channel *amqp.Channel, handled <-chan str
 	return nil
 }
 
-// deadAfter is how long a queue may refuse every message before it is replaced.
-// RabbitMQ 3.10 keeps the name of a quorum queue whose process is lost, when it was
-// killed in the first seconds of that queue: such a queue can be declared, and nacks
-// whatever is published and ends the connection of whoever consumes. Members that
-// elect a leader need a second or two. What a replaced queue held is offered again,
+// errStale: everything is refused on the lane's channel, so it gets another one.
+var errStale = errors.New("a channel on which everything was refused is given up")
+
+// staleAfter is how long a channel may refuse every message before another one takes
+// its place. A channel of RabbitMQ 3.10 asks the leader of a quorum queue before its
+// first message, remembers for good where it found it, and refuses everything at once if
+// that node was dying; a new channel looks again. The others elect a leader in less.
+const staleAfter = 500 * time.Millisecond
+
+// deadAfter is how long a queue may refuse every message, whatever the channel, before
+// it is replaced. RabbitMQ 3.10 keeps the name of a quorum queue whose process is lost,
+// when it was killed in the first seconds of that queue: such a queue can be declared,
+// and nacks whatever is published and ends the connection of whoever consumes. Members
+// that elect a leader need a second or two. What a replaced queue held is offered again,
 // for no doorbell is missed for good.
 const deadAfter = 4 * time.Second
+
+// refusals are messages in a row that were refused.
+type refusals struct {
+	since   time.Time // of the first
+	channel time.Time // the same, of this channel
+	last    time.Time
+}
+
+// refusal notes a message that the queue refused. Refusals that lie apart say nothing of
+// the time between: what is refused is published again and again.
+func (l *lane) refusal(now time.Time) {
+	r := &l.refusals
+	before := r.last
+	r.last = now
+	switch {
+	case r.since.IsZero() || now.Sub(before) > deadAfter/4:
+		r.since, r.channel = now, now
+	case now.Sub(r.since) >= deadAfter:
+		*r = refusals{}
+		signal(l.dead)
+	case now.Sub(r.channel) >= staleAfter:
+		r.channel = now
+		signal(l.stale)
+	}
+}
+
+// leave closes the channel and waits for its handler, for another channel to be opened.
+func (l *lane) leave(conn *connection, channel *amqp.Channel, handled <-chan struct{}) error {
+	l.hold()
+	_ = conn.bounded(answerTimeout, channel.Close) // it ends the handler, and so does its failure
+	<-handled
+	return errStale
+}
 
 // silentAfter is how long a queue may give no answer at all, confirm or refusal, before
 // it is replaced too: the process of a quorum queue may be there and never lead.
