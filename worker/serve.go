@@ -22,7 +22,7 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	if register != nil {
 		register(reg)
 	}
-	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck,
+	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck, QueueOnly: !s.Direct,
 		Coordinators: s.Coordinators, Log: log, Advertise: s.Advertise}
 	if s.Grace == 0 { // asked for: the flag has a default
 		cfg.Grace = -1

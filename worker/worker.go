@@ -49,6 +49,7 @@ type Config struct {
 	Lease       time.Duration // of a claim; 10 s
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min
 	Grace       time.Duration // for running nodes at shutdown; 30 s, negative = none
+	QueueOnly   bool          // every node is taken from the queue: none is claimed with the report of its predecessor
 	// Killed, when it is closed, ends what runs at once: nothing is finished, reported or
 	// handed back. It is for a cluster in one process, where a worker's death is played.
 	Killed <-chan struct{}
@@ -175,7 +176,7 @@ func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, re
 		defer stop()
 		return intake.Run(ctx, intake.Config{
 			Ledger: l, Partitions: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
-			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran,
+			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran, QueueOnly: cfg.QueueOnly,
 			Settler: &settle.Settler{Ledger: l, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0), Abandoned: m.abandon},
 		})

@@ -75,22 +75,35 @@ func (l *Ledger) Claim(ctx context.Context, q ClaimRequest) (Claim, Refusal, err
 		}
 		return Claim{}, Over, unexpected("claim", r)
 	}
-	c := Claim{Attempt: q.Attempt, Token: q.Token, Slot: fromMilli(r.text(3)), Retries: int(r.int(4)), OnFailure: r.text(5)}
-	if c.Node, err = l.nodes.decode(r.text(1)); err != nil {
-		return c, PlanMissing, fmt.Errorf("claim %s: plan: %w", q.Attempt, err)
+	c, err := l.granted("claim", q.Attempt, q.Token, granted{plan: r.text(1), occasion: r.text(2), slot: r.text(3), onFailure: r.text(5), values: r[min(6, len(r)):]})
+	if err != nil {
+		return c, PlanMissing, err
 	}
-	if c.Occasion, err = uuid.Parse(r.text(2)); err != nil {
-		return c, PlanMissing, fmt.Errorf("claim %s: occasion: %w", q.Attempt, err)
+	c.Retries = int(r.int(4))
+	return c, Granted, nil
+}
+
+// granted is what a script answers to a claim that it grants.
+type granted struct {
+	plan, occasion, slot, onFailure string
+	values                          []any
+}
+
+func (l *Ledger) granted(verb string, a ids.Attempt, token uuid.UUID, g granted) (c Claim, err error) {
+	c = Claim{Attempt: a, Token: token, Slot: fromMilli(g.slot), OnFailure: g.onFailure}
+	if c.Node, err = l.nodes.decode(g.plan); err != nil {
+		return c, fmt.Errorf("%s %s: plan: %w", verb, a, err)
+	}
+	if c.Occasion, err = uuid.Parse(g.occasion); err != nil {
+		return c, fmt.Errorf("%s %s: occasion: %w", verb, a, err)
 	}
 	c.Values = make([]json.RawMessage, len(c.Node.Inputs))
-	for i := range c.Values {
-		if 6+i < len(r) {
-			if s, ok := r[6+i].(string); ok {
-				c.Values[i] = json.RawMessage(s)
-			}
+	for i := range min(len(c.Values), len(g.values)) {
+		if s, ok := g.values[i].(string); ok {
+			c.Values[i] = json.RawMessage(s)
 		}
 	}
-	return c, Granted, nil
+	return c, nil
 }
 
 // Beat is what a heartbeat says of one claim.
@@ -146,6 +159,37 @@ type Completion struct {
 // Complete counts an attempt that did not fail and lets its successors go.
 // Repeating it is harmless. Errors: ErrGone, ErrNotMine, ErrTooLarge.
 func (l *Ledger) Complete(ctx context.Context, c Completion) error {
+	_, err := l.CompleteNext(ctx, c, Next{})
+	return err
+}
+
+// Next is the wish of a worker to claim a successor of what it completes, with the
+// completion itself.
+type Next struct {
+	Token  uuid.UUID // made by the worker, as for any claim
+	Worker ids.WorkerID
+	Lease  time.Duration
+	Nodes  []ids.NodeID // that it would take, one of them; none = no wish
+}
+
+func (q Next) nodes() string {
+	var b strings.Builder
+	for _, n := range q.Nodes {
+		b.WriteByte('\n')
+		b.WriteString(string(n))
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// CompleteNext is Complete, and grants the first attempt of one of q's nodes if that
+// becomes ready by it and nothing speaks against a claim. That node is not offered then. nil = it
+// granted none. Repeating it is harmless; the answer is the same as long as that claim
+// holds. An error other than Complete's says that the completion is counted, and that the
+// claim, if it was granted, is of no use.
+func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) (*Claim, error) {
 	handles := make([]string, 0, len(c.Outputs))
 	bytes := 0
 	for h, v := range c.Outputs {
@@ -168,21 +212,35 @@ func (l *Ledger) Complete(ctx context.Context, c Completion) error {
 			}
 		}
 	}
-	args := make([]any, 0, 18+2*len(handles)+6*given)
+	token := ""
+	if len(q.Nodes) > 0 {
+		token = q.Token.String()
+	}
+	args := make([]any, 0, 19+2*len(handles)+6*given)
 	args = append(args, string(c.Flow), c.Cycle, c.UUID.String(), string(c.Attempt.Node), c.N, c.Token.String(), string(c.Status), c.Reason,
-		c.Plan.Component, bytes, task.MaxCycleOutputBytes, strings.Join(dead, ","), len(handles), total, given)
+		c.Plan.Component, bytes, task.MaxCycleOutputBytes, strings.Join(dead, ","), len(handles), total, given,
+		token, string(q.Worker), q.Lease.Milliseconds(), q.nodes())
 	for _, h := range handles {
 		args = append(args, h, []byte(c.Outputs[h]))
 	}
 	args = successorArgs(args, c.Plan, 0, given, c.Decided)
 	r, err := l.call(ctx, "complete", 0, args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if r.code() == -3 {
-		return fmt.Errorf("complete %s: %w: %d bytes with this node's, at most %d", c.Attempt, ErrTooLarge, r.int(1), task.MaxCycleOutputBytes)
+		return nil, fmt.Errorf("complete %s: %w: %d bytes with this node's, at most %d", c.Attempt, ErrTooLarge, r.int(1), task.MaxCycleOutputBytes)
 	}
-	return settled("complete", c.Attempt, r)
+	if err := settled("complete", c.Attempt, r); err != nil || len(r) < 6 {
+		return nil, err
+	}
+	next := c.Attempt
+	next.Node, next.N = ids.NodeID(r.text(1)), 1
+	claim, err := l.granted("complete", next, q.Token, granted{plan: r.text(2), occasion: r.text(3), slot: r.text(4), onFailure: r.text(5), values: r[6:]})
+	if err != nil {
+		return nil, err
+	}
+	return &claim, nil
 }
 
 // Failure is an attempt that failed.

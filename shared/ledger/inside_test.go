@@ -184,18 +184,22 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		"complete": func() error {
 			return l.Complete(ctx, Completion{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), Status: "succeeded", Decided: AllEdges(Live)})
 		},
+		"complete, and the next": func() error {
+			return one(l.CompleteNext(ctx, Completion{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), Status: "succeeded", Decided: AllEdges(Live),
+				Outputs: map[string]json.RawMessage{"out": json.RawMessage("1")}}, Next{Token: uuid.New(), Worker: "w", Lease: time.Second, Nodes: []ids.NodeID{"b"}}))
+		},
 		"claim_several": func() error {
 			a := s.at("e")
 			return one(l.call(ctx, "claim_several", 0, "f", a.Cycle, a.UUID.String(), "e", 1, uuid.NewString(), "w", 1000, 0, 400))
 		},
 		"complete_several": func() error {
 			a := s.a.Attempt
-			return one(l.call(ctx, "complete_several", 0, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 1, 1,
+			return one(l.call(ctx, "complete_several", 0, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 1, 1, uuid.NewString(), "w", 1000, "\nb\n",
 				"out", "1", "b", 1, 1, 1, 0, 0))
 		},
 		"complete_several, one the last": func() error {
 			a := s.last.Attempt
-			return one(l.call(ctx, "complete_several", 0, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 0, 0,
+			return one(l.call(ctx, "complete_several", 0, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 0, 0, "", "", 0, "",
 				"x", "1"))
 		},
 		"complete the last": func() error {

@@ -99,6 +99,9 @@ type Successor struct {
 	InDegree int        `json:"in_degree"` // edges into Target, from every node
 	Plain    bool       `json:"plain"`     // Target joins by all_success: a script can decide it
 	Edges    []Edge     `json:"edges"`
+	// Direct is Target's type if a worker that completes this node may claim it with the
+	// report: the pool is the same, and it may be started more than once.
+	Direct string `json:"direct,omitempty"`
 }
 
 // Edge is one outgoing edge of a successor.

@@ -35,8 +35,11 @@ func compile(f *Flow, uid uuid.UUID, revision int64) *plan.Plan {
 			to := g.arcs[e].to
 			if at[to] == 0 || by[to] != int32(i) {
 				target := &f.Nodes[to]
-				n.Successors = append(n.Successors, plan.Successor{Target: target.ID,
-					InDegree: int(g.inDegree[to]), Plain: target.Join == plan.AllSuccess})
+				s := plan.Successor{Target: target.ID, InDegree: int(g.inDegree[to]), Plain: target.Join == plan.AllSuccess}
+				if s.Plain && target.Pool == f.Nodes[i].Pool && target.Delivery != plan.AtMostOnce {
+					s.Direct = target.Type
+				}
+				n.Successors = append(n.Successors, s)
 				at[to], by[to] = int32(len(n.Successors)), int32(i)
 			}
 			s := &n.Successors[at[to]-1]

@@ -46,17 +46,29 @@ func claimAll(ctx context.Context, l Ledger, asked []ledger.ClaimRequest) []clai
 	return out
 }
 
-func completeAll(ctx context.Context, l Ledger, done []ledger.Completion) []error {
+// completion is a call of CompleteNext.
+type completion struct {
+	ledger.Completion
+	next ledger.Next
+}
+
+// completed is the answer to it.
+type completed struct {
+	Next *ledger.Claim
+	Err  error
+}
+
+func completeAll(ctx context.Context, l Ledger, done []completion) []completed {
 	if t, ok := l.(*twin); ok {
 		one, two := completeAll(ctx, t.Ledger, done), completeAll(ctx, t.two, done)
 		for i := range one {
-			t.same("complete of several", []any{one[i]}, []any{two[i]})
+			t.same("complete of several", []any{one[i].Next, one[i].Err}, []any{two[i].Next, two[i].Err})
 		}
 		return one
 	}
-	out, calls := make([]error, len(done)), make([]func(), len(done))
+	out, calls := make([]completed, len(done)), make([]func(), len(done))
 	for i, c := range done {
-		calls[i] = func() { out[i] = l.Complete(ctx, c) }
+		calls[i] = func() { out[i].Next, out[i].Err = l.CompleteNext(ctx, c.Completion, c.next) }
 	}
 	together(l, calls)
 	return out
@@ -86,18 +98,19 @@ func (w *world) completeTogether() {
 	if len(w.held) == 0 {
 		return
 	}
-	done := make([]ledger.Completion, rapid.IntRange(2, 8).Draw(w.r, "completions"))
+	done := make([]completion, rapid.IntRange(2, 8).Draw(w.r, "completions"))
 	for i := range done {
 		from := max(0, len(w.held)-len(done)) // the newest most of the time
 		if rapid.IntRange(0, 3).Draw(w.r, "old") == 0 {
 			from = 0
 		}
-		done[i] = w.success(rapid.SampledFrom(w.held[from:]).Draw(w.r, "claim"))
+		done[i] = completion{w.success(rapid.SampledFrom(w.held[from:]).Draw(w.r, "claim")), w.next()}
 		if rapid.IntRange(0, 3).Draw(w.r, "outputs") == 0 {
 			done[i].Outputs = map[string]json.RawMessage{"x": json.RawMessage("[1]"), "y": json.RawMessage(`"b"`)}
 		}
 	}
-	for _, err := range completeAll(w.ctx, w.Ledger, done) {
-		w.may(err)
+	for _, c := range completeAll(w.ctx, w.Ledger, done) {
+		w.may(c.Err)
+		w.hold(c.Next)
 	}
 }

@@ -14,9 +14,9 @@ var endings = []testCase{
 	{"cycles that end together", func(k *kit) {
 		p, one := k.run("a")
 		two := k.start(k.trigger(p))
-		done := []ledger.Completion{success(p, k.claim(attempt(one, "a", 1))), success(p, k.claim(attempt(two, "a", 1)))}
-		for _, err := range completeAll(k.ctx, k.Ledger, done) {
-			k.ok(err)
+		done := []completion{{Completion: success(p, k.claim(attempt(one, "a", 1)))}, {Completion: success(p, k.claim(attempt(two, "a", 1)))}}
+		for _, got := range completeAll(k.ctx, k.Ledger, done) {
+			k.ok(got.Err)
 		}
 		k.ended(one, "completed")
 		k.ended(two, "completed")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -210,7 +211,9 @@ func (w *world) settle() {
 	c := rapid.SampledFrom(w.held).Draw(w.r, "claim")
 	switch rapid.SampledFrom([]string{"complete", "complete", "complete", "stop", "fail", "expire", "beat", "release", "doubt"}).Draw(w.r, "settle") {
 	case "complete":
-		w.may(w.complete(c))
+		next, err := w.CompleteNext(w.ctx, w.success(c), w.next())
+		w.may(err)
+		w.hold(next)
 	case "stop":
 		w.may(w.Complete(w.ctx, stop(w.p, c)))
 	case "fail":
@@ -229,6 +232,24 @@ func (w *world) settle() {
 		w.may(w.Release(w.ctx, c.Attempt, c.Token, rapid.Bool().Draw(w.r, "started")))
 	case "doubt":
 		w.may(w.EndUnknown(w.ctx, doubt(w.p, c)))
+	}
+}
+
+// next is a wish for one of some nodes, or for none.
+func (w *world) next() ledger.Next {
+	q := ledger.Next{Token: uuid.New(), Worker: worker, Lease: lease}
+	for _, n := range w.p.Nodes {
+		if rapid.Bool().Draw(w.r, "direct") {
+			q.Nodes = append(q.Nodes, n.ID)
+		}
+	}
+	return q
+}
+
+// hold keeps a claim that came with a completion.
+func (w *world) hold(c *ledger.Claim) {
+	if c != nil {
+		w.held = append(w.held, *c)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // Run checks a ledger. open gives each test an empty ledger (a prefix of its
 // own) and cleans up after it.
 func Run(t *testing.T, open func(t *testing.T) Ledger) {
-	for _, group := range [][]testCase{chains, flows, starts, claims, settles, fences, endings, recoveries, repairs, onces, removals, reads, clocks} {
+	for _, group := range [][]testCase{chains, flows, starts, claims, directs, settles, fences, endings, recoveries, repairs, onces, removals, reads, clocks} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) { c.run(newKit(t, open(t))) })
 		}

@@ -38,6 +38,13 @@ func (t *twin) Complete(ctx context.Context, c ledger.Completion) error {
 	return err
 }
 
+func (t *twin) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+	next, err := t.Ledger.CompleteNext(ctx, c, q)
+	next2, err2 := t.two.CompleteNext(ctx, c, q)
+	t.same("complete with the next", []any{next, err}, []any{next2, err2})
+	return next, err
+}
+
 func (t *twin) Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error) {
 	out, err := t.Ledger.Fail(ctx, f)
 	out2, err2 := t.two.Fail(ctx, f)

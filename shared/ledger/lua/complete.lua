@@ -3,20 +3,31 @@
 -- ARGV[3] flow, [4] cycle, [5] uuid, [6] node, [7] attempt, [8] token, [9] status (succeeded | stopped), [10] reason,
 -- ARGV[11] component, [12] bytes of all outputs, [13] most bytes per cycle, [14] indexes of dead out-edges, '' = none
 -- ARGV[15] number of outputs, [16] number of successors in all, [17] of those given here (at most 256),
--- ARGV[18..] outputs: handle, value; then successors: groups of six (see weigh)
--- Reply: {1} counted | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
+-- ARGV[18] token, [19] worker, [20] lease (ms), [21] nodes of a claim at once ('' = none, see go_direct),
+-- ARGV[22..] outputs: handle, value; then successors: groups of six (see weigh)
+-- Reply: {1} counted | {1, node, node of the plan, occasion, slot, on_failure, inputs…} counted, and that successor's first
+--        attempt is granted (again, for the same token) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
 local flow, n, uuid, node, attempt, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[11]
 local count = status .. '_nodes'
-local c = redis.call('HMGET', base .. ':status', 'uuid', 'output_bytes', component, count, unpack(ENDING))
+local c = redis.call('HMGET', base .. ':status', 'uuid', 'output_bytes', component, count, 'revision', 'occasion', 'slot', unpack(ENDING))
 if c[1] ~= uuid then
   refuse(flow, n, uuid, node, attempt, token, '', 'gone')
   return { -1 }
 end
 local key = node_key(base, node)
 local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'blocker', 'suspect', 'held', 'due')
-if s[2] == attempt and s[3] == token and s[1] == status then return { 2 } end
+local head = { c[5], c[6], c[7], c[13] } -- as answer_direct wants it
+if s[2] == attempt and s[3] == token and s[1] == status then
+  if ARGV[18] ~= '' then
+    for m in string.gmatch(ARGV[21], '[^\n]+') do
+      local v = redis.call('HMGET', node_key(base, m), 'status', 'token')
+      if v[1] == 'running' and v[2] == ARGV[18] then return answer_direct(base, flow, m, head, ARGV[11], {}) or { 2 } end
+    end
+  end
+  return { 2 }
+end
 if s[1] ~= 'running' or s[2] ~= attempt or s[3] ~= token then
   refuse(flow, n, uuid, node, attempt, token, '', standing(s[1], s[2]))
   return { -2 }
@@ -25,13 +36,19 @@ local bytes = tonumber(c[2] or '0') + tonumber(ARGV[12])
 if bytes > tonumber(ARGV[13]) then return { -3, str(bytes) } end
 
 local outputs = tonumber(ARGV[15])
-local goes_on = c[5] == 'running' and not c[3]
-local cycle = { unpack(c, 5, 11) } -- as ENDING names them
-cycle[2] = str(tonumber(c[6]) + 1)
+local goes_on = c[8] == 'running' and not c[3]
+local cycle = { unpack(c, 8, 14) } -- as ENDING names them
+cycle[2] = str(tonumber(c[9]) + 1)
 sound_streams()
 if outputs > 0 then redis.call('HLEN', base .. ':outputs') end
-if tonumber(cycle[2]) >= tonumber(c[7]) then sound_end(flow) end
-local w = goes_on and status ~= 'stopped' and weigh(base, 18 + 2 * outputs, tonumber(ARGV[17]))
+if tonumber(cycle[2]) >= tonumber(c[10]) then sound_end(flow) end
+local w = goes_on and status ~= 'stopped' and weigh(base, 22 + 2 * outputs, tonumber(ARGV[17]))
+local direct
+if w and ARGV[18] ~= '' then
+  local own = {}
+  for i = 22, 20 + 2 * outputs, 2 do own[node .. ':' .. ARGV[i]] = ARGV[i + 1] end
+  direct = go_direct(base, flow, n, uuid, w, 18, head, ARGV[11], own)
+end
 local now = now_ms()
 
 redis.call('ZREM', P .. ':leases', lease_member(flow, n, uuid, node))
@@ -39,8 +56,8 @@ local record = { 'status', status, 'attempt', attempt, 'completed_at', str(now) 
 if outputs > 0 then
   local handles, values = {}, {}
   for i = 0, outputs - 1 do
-    handles[i + 1] = ARGV[18 + 2 * i]
-    values[2 * i + 1], values[2 * i + 2] = node .. ':' .. ARGV[18 + 2 * i], ARGV[19 + 2 * i]
+    handles[i + 1] = ARGV[22 + 2 * i]
+    values[2 * i + 1], values[2 * i + 2] = node .. ':' .. ARGV[22 + 2 * i], ARGV[23 + 2 * i]
   end
   for from = 1, #values, 1000 do redis.call('HSET', base .. ':outputs', unpack(values, from, math.min(from + 999, #values))) end
   local parts = {}
@@ -62,4 +79,4 @@ elseif goes_on then
   post('sweep', flow, n, uuid, node, '0')
 end
 close(base, flow, n, uuid, str(now), cycle)
-return { 1 }
+return direct or { 1 }

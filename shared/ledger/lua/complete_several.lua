@@ -2,8 +2,9 @@
 -- complete_several: counts attempts that succeeded at the same time, as complete does one after the other.
 -- ARGV[3..] for each attempt, as complete takes them: flow, cycle, uuid, node, attempt, token, status, reason, component,
 -- bytes of all outputs, most bytes per cycle, indexes of dead out-edges, number of outputs, of successors in all, of those
--- given here, then outputs: handle, value, then successors: groups of six (at most 32 attempts)
--- Reply: for each attempt {1}: counted, or 0: nothing was done, complete has to be called.
+-- given here, token, worker, lease and nodes of a claim at once, then outputs: handle, value, then successors: groups of six
+-- (at most 32 attempts)
+-- Reply: for each attempt what complete answers when it counts, or 0: nothing was done, complete has to be called.
 -- Only what plainly succeeded in a component that goes on is counted here; refusals, stops and all else that is special
 -- stand in complete alone. A second report of a node is not plain either: nothing is read after the
 -- first write. What is counted of a cycle and of its joins is summed up here and written once.
@@ -39,9 +40,10 @@ while i <= #ARGV do
   local key = node_key(base, node)
   local c = cycles[base]
   if not c then
-    local v = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'output_bytes', 'completed_nodes', 'total_nodes', 'succeeded_nodes', component)
+    local v = redis.call('HMGET', base .. ':status', 'uuid', 'status', 'output_bytes', 'completed_nodes', 'total_nodes', 'succeeded_nodes', component,
+      'revision', 'occasion', 'slot', 'on_failure')
     c = { base = base, flow = flow, n = n, uuid = v[1], status = v[2], bytes = tonumber(v[3] or '0'), done = tonumber(v[4] or '0'), total = tonumber(v[5] or '0'),
-      succeeded = tonumber(v[6] or '0'), joins = {}, changed = {}, values = {}, [component] = v[7] }
+      succeeded = tonumber(v[6] or '0'), joins = {}, changed = {}, values = {}, own = {}, head = { unpack(v, 8, 11) }, [component] = v[7] }
     cycles[base] = c
   end
   replies[#replies + 1] = 0
@@ -65,15 +67,16 @@ while i <= #ARGV do
       if outputs > 0 then
         if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
         c.bytes = c.bytes + tonumber(ARGV[i + 9])
-        local values, first, handles = c.values, i + 15, {}
+        local values, first, handles = c.values, i + 19, {}
         for k = 0, outputs - 1 do
           handles[k + 1] = ARGV[first + 2 * k]
-          values[#values + 1], values[#values + 2] = node .. ':' .. handles[k + 1], ARGV[first + 2 * k + 1]
+          local name, value = node .. ':' .. handles[k + 1], ARGV[first + 2 * k + 1]
+          values[#values + 1], values[#values + 2], c.own[name] = name, value, value
         end
         a.handles = table.concat(handles, '\n')
       end
       if given > 0 then
-        local first = i + 15 + 2 * outputs
+        local first = i + 19 + 2 * outputs
         local w = weigh(base, first, given, decided(c, first, given))
         for k = 1, #w.counters, 2 do
           local name = w.counters[k]
@@ -84,13 +87,17 @@ while i <= #ARGV do
           end
         end
         w.counters = {}
-        if #w.moves > 0 then a.moves, posts = w, true end
+        if #w.moves > 0 then
+          a.moves, posts = w, true
+          local direct = go_direct(base, flow, n, c.uuid, w, i + 15, c.head, ARGV[i + 8], c.own)
+          if direct then replies[#replies] = direct end
+        end
       end
       c.counted[#c.counted + 1] = a
       leases[#leases + 1] = lease_member(flow, n, ARGV[i + 2], node)
     end
   end
-  i = i + 15 + 2 * outputs + 6 * given
+  i = i + 19 + 2 * outputs + 6 * given
 end
 if #order == 0 then return replies end
 if posts then sound_streams() else sound_journal() end

@@ -231,6 +231,48 @@ local function weigh(base, i, count, old)
   return w
 end
 
+-- answer_direct reads what a claim of a node's first attempt is answered with, or nil if it can't
+-- be granted. c are revision, occasion, slot and failure policy of the cycle, own the outputs
+-- by node:handle that are about to be written.
+local function answer_direct(base, flow, node, c, component, own)
+  local p = redis.call('HMGET', flow_key(flow, 'plan:' .. c[1]), node, node .. ':in', node .. ':component')
+  if not p[1] or p[3] ~= component then return nil end
+  local reply, fields, at = { 1, node, p[1], c[2], c[3], c[4] or '' }, {}, {}
+  for f in string.gmatch(p[2] or '', '[^\n]+') do
+    reply[#reply + 1] = own[f] or false
+    if own[f] == nil then fields[#fields + 1], at[#at + 1] = f, #reply end
+  end
+  for from = 1, #fields, 1000 do
+    local values = redis.call('HMGET', base .. ':outputs', unpack(fields, from, math.min(from + 999, #fields)))
+    for k = 1, #values do reply[at[from + k - 1]] = values[k] end
+  end
+  return reply
+end
+
+-- go_direct looks among the moves of w for one that the worker who reports may claim at once:
+-- ARGV[i] token of that claim ('' = none is asked for), [i + 1] worker, [i + 2] lease (ms), [i + 3] nodes it may be, each
+-- between line feeds. That move then starts the node instead of offering it. Returns the
+-- answer, or nil.
+local function go_direct(base, flow, n, uuid, w, i, c, component, own)
+  if ARGV[i] == '' then return nil end
+  for _, m in ipairs(w.moves) do
+    if m.ready and string.find(ARGV[i + 3], '\n' .. m.node .. '\n', 1, true)
+      and (w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0) then
+      if redis.call('HGET', flow_key(flow, 'state'), 'status') ~= 'active' then return nil end
+      local reply = answer_direct(base, flow, m.node, c, component, own)
+      m.start = reply and function()
+        local now = now_ms()
+        redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[i + 2])), lease_member(flow, n, uuid, m.node))
+        redis.call('HSET', node_key(base, m.node), 'status', 'running', 'attempt', '1', 'ready_at', str(now), 'token', ARGV[i],
+          'worker', ARGV[i + 1], 'started_at', str(now))
+        jot('ready', flow, n, uuid, m.node, '1', '', '', 'inputs')
+        jot('claim', flow, n, uuid, m.node, '1', ARGV[i], ARGV[i + 1], 'direct')
+      end or nil
+      if reply then return reply end
+    end
+  end
+end
+
 -- spread_edges counts edges as weigh, called before by those who may not have
 -- written yet, or now, has found.
 local function spread_edges(base, flow, n, uuid, i, count, now, w)
@@ -239,7 +281,9 @@ local function spread_edges(base, flow, n, uuid, i, count, now, w)
     redis.call('HSET', base .. ':joins', unpack(w.counters, from, math.min(from + 999, #w.counters)))
   end
   for _, m in ipairs(w.moves) do
-    if not m.ready then
+    if m.start then
+      m.start()
+    elseif not m.ready then
       post('decide', flow, n, uuid, m.node, '0')
     elseif w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0 then
       make_ready(base, flow, n, uuid, m.node, '1', str(now), 'inputs', true)

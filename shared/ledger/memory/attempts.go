@@ -175,21 +175,27 @@ func (l *Ledger) mine(p place, token string) bool {
 }
 
 // Complete counts an attempt that did not fail and lets its successors go.
-func (l *Ledger) Complete(_ context.Context, c ledger.Completion) error {
+func (l *Ledger) Complete(ctx context.Context, c ledger.Completion) error {
+	_, err := l.CompleteNext(ctx, c, ledger.Next{})
+	return err
+}
+
+// CompleteNext is Complete, and claims a node of q that becomes ready by it.
+func (l *Ledger) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
 	defer l.begin()()
 	p, token := at(c.Attempt, 0), c.Token.String()
 	if !l.here(p) {
 		l.turnAway(p, token, "", "complete", "gone")
-		return fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrGone)
+		return nil, fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrGone)
 	}
 	status, attempt := l.state(p)
 	switch {
 	case mutant.Active == mutant.NoToken && status != "", mutant.Active == mutant.SeedCount:
 	case attempt == c.N && status == c.Status && l.get(p.node, "token") == token:
-		return nil
+		return l.direct(p, q), nil
 	case !l.mine(p, token):
 		l.turnAway(p, token, "", "complete", l.standing(p))
-		return fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrNotMine)
+		return nil, fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrNotMine)
 	}
 	handles := slices.Sorted(maps.Keys(c.Outputs))
 	bytes := l.number(p.cycle, "output_bytes")
@@ -197,7 +203,7 @@ func (l *Ledger) Complete(_ context.Context, c ledger.Completion) error {
 		bytes += int64(len(h) + len(c.Outputs[h]))
 	}
 	if bytes > task.MaxCycleOutputBytes {
-		return fmt.Errorf("complete %s: %w: %d bytes with this node's, at most %d", c.Attempt, ledger.ErrTooLarge, bytes, task.MaxCycleOutputBytes)
+		return nil, fmt.Errorf("complete %s: %w: %d bytes with this node's, at most %d", c.Attempt, ledger.ErrTooLarge, bytes, task.MaxCycleOutputBytes)
 	}
 	over := l.ending(p, c.Plan)
 	l.unrank(leasesKey, leaseMember(p.Attempt))
@@ -221,10 +227,49 @@ func (l *Ledger) Complete(_ context.Context, c ledger.Completion) error {
 		l.put(p.cycle, component(c.Plan.Component), "stopped")
 		l.post(ledger.KindSweep, p.Attempt, 0)
 	default:
-		l.spreadOut(p, c.Plan, c.Decided)
+		next := l.may(p, c.Plan, q)
+		l.spreadOut(p, c.Plan, c.Decided, next)
 	}
 	l.closeCycle(p)
+	return l.direct(p, q), nil
+}
+
+// may returns q if its nodes may be claimed as they become ready, else a wish for none.
+func (l *Ledger) may(p place, n *plan.Node, q ledger.Next) ledger.Next {
+	if len(q.Nodes) > 0 && l.get(flowKey(p.Flow, "state"), "status") != "active" {
+		return ledger.Next{}
+	}
+	known := l.planOf(p)
+	q.Nodes = slices.DeleteFunc(slices.Clone(q.Nodes), func(id ids.NodeID) bool {
+		target := known.node(id)
+		return target == nil || target.Component != n.Component
+	})
+	return q
+}
+
+// direct answers the claim that q got by a completion, nil if it got none.
+func (l *Ledger) direct(p place, q ledger.Next) *ledger.Claim {
+	for _, id := range q.Nodes {
+		target := p.of(id)
+		target.N = 1
+		if !l.mine(target, q.Token.String()) {
+			continue
+		}
+		if n := l.planOf(p).node(id); n != nil {
+			c := l.answer(target, ledger.ClaimRequest{Attempt: target.Attempt, Token: q.Token}, n)
+			return &c
+		}
+	}
 	return nil
+}
+
+// startDirect claims a node that becomes ready, without offering it.
+func (l *Ledger) startDirect(p place, q ledger.Next) {
+	l.rank(leasesKey, leaseMember(p.Attempt), l.now+q.Lease.Milliseconds())
+	l.put(p.node, "status", "running", "attempt", "1", "ready_at", itoa(l.now))
+	l.run(p, q.Token.String(), q.Worker)
+	l.note(p, "ready", 1, "", "", "inputs")
+	l.note(p, "claim", 1, q.Token.String(), string(q.Worker), "direct")
 }
 
 // deadEdges lists the indexes of a success's out-edges that carry nothing.

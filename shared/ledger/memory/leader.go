@@ -83,7 +83,7 @@ func (l *Ledger) Decide(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *p
 	}
 	l.put(p.node, "status", string(task.Skipped), "reason", v.Reason)
 	l.finish(p, 0, task.Skipped, "", "", v.Reason)
-	l.spreadOut(p, n, ledger.AllEdges(v.Passes))
+	l.spreadOut(p, n, ledger.AllEdges(v.Passes), ledger.Next{})
 	l.closeCycle(p)
 	return nil
 }
@@ -109,7 +109,7 @@ func spreadKey(p place) string {
 func (l *Ledger) SpreadEdges(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, from int, decided ledger.Decided) (int, error) {
 	next := min(from+ledger.Chunk, len(n.Successors))
 	return next, l.spreadPart(epoch, e, from, next, next == len(n.Successors), func(p place) {
-		l.spreadEdges(p.of(n.ID), n, from, next, decided)
+		l.spreadEdges(p.of(n.ID), n, from, next, decided, ledger.Next{})
 	})
 }
 

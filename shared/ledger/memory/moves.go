@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"slices"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/ledger/memory/mutant"
@@ -138,7 +140,8 @@ func (l *Ledger) end(p place) {
 }
 
 // spreadEdges counts the decided edges of n into its successors [from, to).
-func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger.Decided) {
+// q's wish is granted for the first node that becomes ready.
+func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger.Decided, q ledger.Next) {
 	joins, index := p.base+":joins", 0
 	for i := range n.Successors[:to] {
 		s := &n.Successors[i]
@@ -157,7 +160,12 @@ func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger
 		target := p.of(s.Target)
 		switch {
 		case s.Plain && sum[ledger.Live] > 0 && live == int64(s.InDegree):
-			if !l.exists(target.node) {
+			switch {
+			case l.exists(target.node):
+			case slices.Contains(q.Nodes, s.Target):
+				l.startDirect(target, q)
+				q = ledger.Next{}
+			default:
 				l.makeReady(target, 1, "inputs")
 			}
 		case live+dead+failed >= int64(s.InDegree):
@@ -176,9 +184,9 @@ func (l *Ledger) count(key, field string, n int64) int64 {
 
 // spreadOut counts the edges of a node that ended, the first Chunk of them; the
 // leader counts the rest.
-func (l *Ledger) spreadOut(p place, n *plan.Node, decided ledger.Decided) {
+func (l *Ledger) spreadOut(p place, n *plan.Node, decided ledger.Decided, q ledger.Next) {
 	given := min(len(n.Successors), ledger.Chunk)
-	l.spreadEdges(p, n, 0, given, decided)
+	l.spreadEdges(p, n, 0, given, decided, q)
 	if len(n.Successors) > given {
 		l.put(p.node, "spread", itoa(int64(given)))
 		l.post(ledger.KindSpread, p.Attempt, 0)
@@ -190,7 +198,7 @@ func (l *Ledger) giveUp(p place, attempt int, n *plan.Node, why, policy string) 
 	l.putNew(p.cycle, "error", string(p.Node)+": "+why)
 	l.post(ledger.KindAlert, p.Attempt, attempt)
 	if policy == plan.Continue {
-		l.spreadOut(p, n, ledger.AllEdges(ledger.FailedSource))
+		l.spreadOut(p, n, ledger.AllEdges(ledger.FailedSource), ledger.Next{})
 		return
 	}
 	l.put(p.cycle, component(n.Component), "failed")

@@ -41,6 +41,9 @@ func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
 
 func (c *crew) leave() { <-c.places }
 
+// idle tells whether a place is free besides those that are taken.
+func (c *crew) idle() bool { return len(c.places) < cap(c.places) }
+
 // report gives up the place of a task whose handler has returned, as soon as its report
 // may be under way. The function it returns says that it was answered. When stop is
 // closed nothing is reported any more, and there is nothing to wait for.

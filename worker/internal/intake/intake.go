@@ -1,60 +1,3 @@
-// Package intake takes tasks and sees each through: claim, run, settle, ack. One
-// goroutine serves one slot, and a slot holds one message, so a worker never has
-// a message that another could work on.
-//
-// A task runs at a place, and there are as many as slots. It has the place from before
-// its claim until its handler has returned. Its report goes out then without a place, so
-// the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
-// together would else wait for one round trip after the other. As many reports as there
-// are places may be under way; a task that ends while they are keeps its place until one
-// is answered. So a worker that can't reach Redis holds as many results as it has slots,
-// and those of the tasks that ran on, which keep all places: it claims nothing more.
-//
-// # Messages of several tasks
-//
-// Under a backlog a message carries several tasks. They run at the same time, at as many
-// places as are free. So messages may be here for which there is no place. A task waits for one for a second, since
-// other workers may be idle meanwhile. Then a message of which nothing has begun is handed
-// back, and its slot receives again when there is a place. Of a message that has begun, the
-// rest is declined: the leader offers it again. A message is acked when all its tasks are
-// ended or offered again, and handed back if one of them is to be: the ledger refuses the
-// others then, for they are ended. A worker that dies with such a message leaves it to
-// another one, which claims what was not claimed and makes suspects of what was; the leader
-// finds those whose worker is gone, and a suspect that lives loses nothing. A message is
-// acked early when one of its attempts has run long. What waits then is safe all the same:
-// it has begun or was offered again long ago.
-//
-// # In which order, and why
-//
-// The claim comes before anything runs, with a token made here, so that asking
-// again after a lost answer is harmless. The result goes to the ledger before
-// the message is acked: a worker that dies in between leaves a message that is
-// delivered again, and whose claim is refused because the node is done. A node
-// that runs long is acked early: from then on its lease protects it.
-//
-// A claim is not enough to start an at-most-once node, since Redis may have
-// forgotten an earlier one. Its once-key comes between claim and start (package
-// once). Until it is there the node was not started, and is handed back when the
-// worker stops; a node whose key is another's ends unknown, without being started.
-//
-// # While Redis is away
-//
-// Nothing is acked or handed back; each slot waits with its message and its
-// result for as long as it takes. The attempts that run are ended when their
-// claims can't be proven own any more, and handed back when the ledger answers:
-// interrupted is not failed, and must use up no retry.
-//
-// # At the end
-//
-// Three contexts end one after the other. The end of the first, Run's own, stops
-// taking: an idle slot returns, a message that was not claimed yet goes back.
-// After the grace the second ends the attempts that still run, with ErrDraining
-// as cause. The third ends reporting: what could not be reported by then is left
-// to the lease, and its message to another worker. A node that may be started
-// only once is never handed back after its start: the leader ends it as unknown.
-//
-// A cluster in one process can play a worker's death: then all three end together,
-// the third first, and nothing is finished, reported or handed back.
 package intake
 
 import (
@@ -135,6 +78,7 @@ type Config struct {
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
 
 	Partitions Partitions // nil = nobody asks
+	QueueOnly  bool       // every node is taken from the queue
 }
 
 // lastWords is how long reporting goes on after the grace: the patience with
@@ -178,7 +122,7 @@ func Run(ctx context.Context, cfg Config) error {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, tasks: &slots, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -223,12 +167,13 @@ func within(done, stop <-chan struct{}, over <-chan time.Time) bool {
 type server struct {
 	Config
 	slot     taskqueue.Slot
-	held     ids.Attempt // of the message in hand
-	declined *sync.Map   // node types, of all slots
-	crew     *crew       // of all slots
-	hands    *hands.Pool // of all slots
-	placed   bool        // the slot has a place for its message
-	crowded  bool        // it found none for the last one
+	held     ids.Attempt     // of the message in hand
+	declined *sync.Map       // node types, of all slots
+	crew     *crew           // of all slots
+	hands    *hands.Pool     // of all slots
+	tasks    *sync.WaitGroup // what the intake waits for: slots, and tasks without one
+	placed   bool            // the slot has a place for its message
+	crowded  bool            // it found none for the last one
 
 	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
 	work    context.Context //nolint:containedctx // later this one's the attempts,
@@ -329,32 +274,32 @@ func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) att
 }
 
 // report tells the ledger what an attempt came to and says what is to become of
-// its message.
-func (s *server) report(c *ledger.Claim, r attempt.Report) ending {
+// its message. next is the claim of a successor, if one of q was granted.
+func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (next *ledger.Claim, how ending) {
 	var err error
 	switch {
 	case r.Status == task.Unknown:
 		err = s.Settler.EndUnknown(s.reports, c, r.Error)
 	case r.Class != task.Abandoned || errors.Is(r.Cause, claims.ErrCancelled):
-		err = s.Settler.Report(s.reports, c, r)
+		next, err = s.Settler.Report(s.reports, c, r, q)
 	case r.Started && c.Node.Delivery == plan.AtMostOnce:
 		// It must not be started again: the leader ends it as unknown when the
 		// lease is over, or sooner: the message that another worker gets makes it
 		// look whether this one lives.
 		s.about(c.Attempt).Warn("at-most-once node was interrupted and is left to the leader", "cause", r.Cause)
 		if errors.Is(r.Cause, ErrDraining) {
-			return requeue
+			return nil, requeue
 		}
 	default:
 		err = s.Settler.Release(s.reports, c, r.Started)
 	}
 	switch {
 	case err == nil:
-		return ack
+		return next, ack
 	case s.reports.Err() != nil:
 		s.about(c.Attempt).Error("worker ends before the ledger took the result; the node's lease will run out", "status", r.Status, "error", err)
-		return requeue
+		return nil, requeue
 	}
 	s.about(c.Attempt).Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
-	return ack
+	return nil, ack
 }

@@ -43,9 +43,14 @@ type world struct {
 	reg    *node.Registry
 	once   bool                                                  // nodes are at-most-once
 	keys   func(ctx context.Context, stop <-chan struct{}) error // answers for once-keys; nil = granted
+	next   func(ledger.Completion, ledger.Next) *ledger.Claim    // answers the wish for a successor; nil = none is granted
+	heirs  []plan.Successor                                      // of every node
 	source intake.Source
 	killed chan struct{}
-	text   strings.Builder // the log; read it when intake has ended
+
+	queueOnly bool
+
+	text strings.Builder // the log; read it when intake has ended
 
 	mu    sync.Mutex
 	err   error  // of every call while set,
@@ -75,7 +80,7 @@ func (w *world) start(slots int) {
 	go func() {
 		w.done <- intake.Run(ctx, intake.Config{
 			Ledger: w, Source: w.source, Claims: w, Once: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
-			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log,
+			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log, QueueOnly: w.queueOnly,
 			Settler: &settle.Settler{Ledger: w, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0)},
 		})
@@ -204,7 +209,7 @@ func (w *world) Claim(_ context.Context, q ledger.ClaimRequest) (ledger.Claim, l
 	if err := w.hear("claim", ""); err != nil {
 		return ledger.Claim{}, ledger.Over, err
 	}
-	n := plan.Node{ID: q.Node, Timeout: time.Hour, Delivery: plan.AtLeastOnce}
+	n := plan.Node{ID: q.Node, Timeout: time.Hour, Delivery: plan.AtLeastOnce, Successors: w.heirs}
 	if w.once {
 		n.Delivery = plan.AtMostOnce
 	}
@@ -215,8 +220,11 @@ func (w *world) Decline(context.Context, ids.Attempt, ids.WorkerID, time.Duratio
 	return w.hear("decline", "")
 }
 
-func (w *world) Complete(_ context.Context, c ledger.Completion) error {
-	return w.hear("complete", " "+string(c.Status))
+func (w *world) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+	if err := w.hear("complete", " "+string(c.Status)); err != nil || w.next == nil {
+		return nil, err
+	}
+	return w.next(c, q), nil
 }
 
 func (w *world) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error) {

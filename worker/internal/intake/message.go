@@ -153,12 +153,14 @@ func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 	return g, ack
 }
 
-// run runs a claimed attempt, leaves its place, and reports it. The message is acked early
-// if its attempts take longer than EarlyAck.
+// run runs a claimed attempt, reports it, and leaves its place, unless a successor goes on
+// there. The message, if it has one, is acked early if its attempts take longer than EarlyAck.
 func (s *server) run(m *message, g *granted) ending {
 	held, drop := s.Claims.Hold(s.work, g.Attempt, g.Token, g.sent)
 	defer drop()
-	m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
+	if m != nil {
+		m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
+	}
 	began := time.Now()
 	hop.Pass(hop.Started, g.Attempt)
 	r := s.start(held, g.Claim, g.handler)
@@ -166,9 +168,21 @@ func (s *server) run(m *message, g *granted) ending {
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
-	defer s.crew.report(s.reports.Done())()
-	how := s.report(&g.Claim, r)
+	q := s.wish(&g.Claim, r)
+	if len(q.Nodes) == 0 {
+		defer s.crew.report(s.reports.Done())()
+		_, how := s.report(&g.Claim, r, q)
+		hop.Pass(hop.Completed, g.Attempt)
+		return how
+	}
+	sent := time.Now()
+	next, how := s.report(&g.Claim, r, q)
 	hop.Pass(hop.Completed, g.Attempt)
+	if next == nil {
+		s.crew.leave()
+	} else {
+		s.goOn(next, sent)
+	}
 	return how
 }
 

@@ -42,9 +42,9 @@ func (l *Ledger) Decline(ctx context.Context, a ids.Attempt, w ids.WorkerID, del
 	return l.set.Of(a.Flow).Decline(ctx, a, w, delay)
 }
 
-// Complete reports a success.
-func (l *Ledger) Complete(ctx context.Context, c ledger.Completion) error {
-	return l.set.Of(c.Flow).Complete(ctx, c)
+// CompleteNext reports a success, and asks for a successor.
+func (l *Ledger) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+	return l.set.Of(c.Flow).CompleteNext(ctx, c, q)
 }
 
 // Fail reports a failure.

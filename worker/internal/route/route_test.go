@@ -109,7 +109,7 @@ func TestAClaimIsInItsFlowsPartition(t *testing.T) {
 		if err != nil || len(beats) != 1 || beats[0] != ledger.Renewed {
 			t.Errorf("heartbeat in %s: %v, %v", f, beats, err)
 		}
-		if err := l.Complete(t.Context(), ledger.Completion{Attempt: a, Token: claim.Token, Plan: &claim.Node, Status: task.Succeeded}); err != nil {
+		if _, err := l.CompleteNext(t.Context(), ledger.Completion{Attempt: a, Token: claim.Token, Plan: &claim.Node, Status: task.Succeeded}, ledger.Next{}); err != nil {
 			t.Errorf("complete in %s: %v", f, err)
 		}
 	}

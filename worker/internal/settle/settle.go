@@ -29,7 +29,7 @@ import (
 
 // Ledger takes results.
 type Ledger interface {
-	Complete(ctx context.Context, c ledger.Completion) error
+	CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error)
 	Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error)
 	Release(ctx context.Context, a ids.Attempt, token uuid.UUID, started bool) error
 	EndUnknown(ctx context.Context, d ledger.Doubt) error
@@ -49,21 +49,21 @@ func (s *Settler) about(c *ledger.Claim) hclog.Logger {
 }
 
 // Report reports until the ledger has answered or ctx ends, whose error it then
-// returns.
-func (s *Settler) Report(ctx context.Context, c *ledger.Claim, r attempt.Report) error {
-	err := Insist(ctx, func() error {
+// returns. With a success it asks for the claim of a successor; next is what was granted.
+func (s *Settler) Report(ctx context.Context, c *ledger.Claim, r attempt.Report, q ledger.Next) (next *ledger.Claim, err error) {
+	err = Insist(ctx, func() (err error) {
 		if r.Status == task.Failed {
 			return s.fail(ctx, c, r)
 		}
-		err := s.Ledger.Complete(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
-			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided})
+		next, err = s.Ledger.CompleteNext(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
+			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided}, q)
 		if errors.Is(err, ledger.ErrTooLarge) { // for good: should the answer to fail be lost, fail is what is repeated
 			r = attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: err.Error()}}
 			return s.fail(ctx, c, r)
 		}
 		return err
 	})
-	return s.refused(err, c)
+	return next, s.refused(err, c)
 }
 
 // Release hands a claim back without a result; started says that the handler was

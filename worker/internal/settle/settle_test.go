@@ -50,12 +50,21 @@ func (b *book) answer() error {
 	return err
 }
 
-func (b *book) Complete(_ context.Context, c ledger.Completion) error {
+func (b *book) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
 	if err := b.answer(); err != nil {
-		return err
+		return nil, err
 	}
 	b.completed = append(b.completed, c)
-	return nil
+	if len(q.Nodes) == 0 {
+		return nil, nil
+	}
+	return &ledger.Claim{Token: q.Token}, nil
+}
+
+// report reports without a wish for a successor.
+func report(ctx context.Context, s *settle.Settler, c *ledger.Claim, r attempt.Report) error {
+	_, err := s.Report(ctx, c, r, ledger.Next{})
+	return err
 }
 
 func (b *book) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error) {
@@ -113,7 +122,7 @@ func TestHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{answers: repeat(errAway, 3600)}
 		began := time.Now()
-		if err := b.settler().Report(t.Context(), claim(), success()); err != nil {
+		if err := report(t.Context(), b.settler(), claim(), success()); err != nil {
 			t.Fatal(err)
 		}
 		if len(b.completed) != 1 || time.Since(began) < 50*time.Minute {
@@ -129,7 +138,7 @@ func TestGiveUp(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Minute, func() { cancel(errEnd) })
 		b := &book{answers: repeat(errAway, 1000)}
-		err := b.settler().Report(ctx, claim(), success())
+		err := report(ctx, b.settler(), claim(), success())
 		if !errors.Is(err, errEnd) || !errors.Is(err, ledger.ErrUnavailable) {
 			t.Errorf("got %v", err)
 		}
@@ -141,11 +150,11 @@ func TestGiveUp(t *testing.T) {
 func TestStrange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{answers: repeat(errStrange, 3)}
-		if err := b.settler().Report(t.Context(), claim(), success()); err != nil || len(b.completed) != 1 {
+		if err := report(t.Context(), b.settler(), claim(), success()); err != nil || len(b.completed) != 1 {
 			t.Errorf("completed %d times: %v", len(b.completed), err)
 		}
 		b = &book{answers: repeat(errStrange, 1000)}
-		if err := b.settler().Report(t.Context(), claim(), success()); !errors.Is(err, errStrange) || b.calls > 20 {
+		if err := report(t.Context(), b.settler(), claim(), success()); !errors.Is(err, errStrange) || b.calls > 20 {
 			t.Errorf("after %d calls: %v", b.calls, err)
 		}
 	})
@@ -155,8 +164,8 @@ func TestStrange(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, refusal := range []error{ledger.ErrGone, ledger.ErrNotMine} {
 		for name, do := range map[string]func(*settle.Settler) error{
-			"success": func(s *settle.Settler) error { return s.Report(t.Context(), claim(), success()) },
-			"failure": func(s *settle.Settler) error { return s.Report(t.Context(), claim(), failure(task.Retryable)) },
+			"success": func(s *settle.Settler) error { return report(t.Context(), s, claim(), success()) },
+			"failure": func(s *settle.Settler) error { return report(t.Context(), s, claim(), failure(task.Retryable)) },
 			"release": func(s *settle.Settler) error { return s.Release(t.Context(), claim(), false) },
 			"unknown": func(s *settle.Settler) error { return s.EndUnknown(t.Context(), claim(), "why") },
 		} {
@@ -173,7 +182,7 @@ func TestRefused(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{answers: []error{errAway, fmt.Errorf("complete: %w", ledger.ErrTooLarge), errAway, errAway}}
-		if err := b.settler().Report(t.Context(), claim(), success()); err != nil {
+		if err := report(t.Context(), b.settler(), claim(), success()); err != nil {
 			t.Fatal(err)
 		}
 		if len(b.completed) != 0 || len(b.failed) != 1 || b.failed[0].Class != task.Permanent || b.failed[0].Retries != 0 {
@@ -216,7 +225,7 @@ func TestRetries(t *testing.T) {
 				if once {
 					c.Node.Delivery = plan.AtMostOnce
 				}
-				if err := b.settler().Report(t.Context(), c, failure(class)); err != nil {
+				if err := report(t.Context(), b.settler(), c, failure(class)); err != nil {
 					t.Fatal(err)
 				}
 				want := 0

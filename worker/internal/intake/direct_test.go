@@ -1,0 +1,133 @@
+package intake_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+	"github.com/tradingflow/weather-station/worker/internal/claims"
+)
+
+// line makes every node the head of a long line of nodes of that type, each of which may
+// be claimed with the report of the one before. It returns what was asked for so far.
+func (w *world) line(nodeType string) (wishes func() [][]ids.NodeID) {
+	var mu sync.Mutex
+	var all [][]ids.NodeID
+	w.heirs = []plan.Successor{{Target: "other", Edges: []plan.Edge{{}}, Direct: "not carried"}, {Target: "far", Edges: []plan.Edge{{}}},
+		{Target: "next", Edges: []plan.Edge{{}}, Direct: nodeType}}
+	w.next = func(c ledger.Completion, q ledger.Next) *ledger.Claim {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, q.Nodes)
+		if len(q.Nodes) == 0 {
+			return nil
+		}
+		a := c.Attempt
+		a.Node = q.Nodes[0]
+		return &ledger.Claim{Attempt: a, Token: q.Token, Node: plan.Node{ID: a.Node, Type: nodeType, Timeout: time.Hour, Delivery: plan.AtLeastOnce, Successors: w.heirs}}
+	}
+	return func() [][]ids.NodeID {
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
+}
+
+// TestDirectHops: while a place is idle a line of nodes runs without messages, and ends
+// with the worker's stop.
+func TestDirectHops(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Second))
+		wishes := w.line("n")
+		w.start(2)
+		w.offer("n")
+		pass(3500 * time.Millisecond)
+		w.log("claim", "complete succeeded", "complete succeeded", "complete succeeded")
+		w.empty() // the message was acked with its own task
+		w.stop()
+		if took := w.ends(); took > time.Second {
+			t.Errorf("took %s to end", took)
+		}
+		got := wishes()
+		for i, q := range got {
+			if last := i == len(got)-1; last != (len(q) == 0) || !last && q[0] != "next" {
+				t.Errorf("report %d of %d wished %q", i, len(got), q)
+			}
+		}
+	})
+}
+
+// TestNobodyWaitsForDirectHops: with every place taken, what the queue has is next, and
+// each task finds its place.
+func TestNobodyWaitsForDirectHops(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Second))
+		wishes := w.line("n")
+		w.start(2)
+		for range 6 {
+			w.offer("n")
+		}
+		pass(2500 * time.Millisecond)
+		for _, q := range wishes() {
+			if len(q) != 0 {
+				t.Errorf("%q is wished for while all places are taken", q)
+			}
+		}
+		if n := w.asked("claim"); n != 6 {
+			t.Errorf("%d of 6 messages were claimed after two and a half seconds", n)
+		}
+		w.stop()
+		w.ends()
+	})
+}
+
+// TestQueueOnly: no successor is asked for.
+func TestQueueOnly(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Second))
+		wishes := w.line("n")
+		w.queueOnly = true
+		w.start(4)
+		w.offer("n")
+		pass(5 * time.Second)
+		if got := wishes(); len(got) != 1 || len(got[0]) != 0 {
+			t.Errorf("wished %q", got)
+		}
+		w.stop()
+		w.ends()
+	})
+}
+
+// TestADirectHopIsInterrupted as any task: lost claims are not reported as failures, and
+// what the grace doesn't suffice for is handed back.
+func TestADirectHopIsInterrupted(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Minute))
+		w.line("n")
+		w.start(2)
+		w.offer("n")
+		pass(70 * time.Second)
+		w.log("claim", "complete succeeded")
+		w.stop()
+		if took := w.ends(); took != grace {
+			t.Errorf("took %s to end", took)
+		}
+		w.log("claim", "complete succeeded", "release")
+		w.empty()
+	})
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Minute))
+		w.line("n")
+		w.start(2)
+		w.offer("n")
+		pass(70 * time.Second)
+		w.loses(claims.ErrLost)
+		pass(time.Second)
+		w.log("claim", "complete succeeded", "release")
+		w.stop()
+		w.ends()
+	})
+}

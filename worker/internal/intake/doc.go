@@ -1,0 +1,80 @@
+// Package intake takes tasks and sees each through: claim, run, settle, ack. One
+// goroutine serves one slot, and a slot holds one message, so a worker never has
+// a message that another could work on.
+//
+// A task runs at a place, and there are as many as slots. It has the place from before
+// its claim until its handler has returned. Its report goes out then without a place, so
+// the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
+// together would else wait for one round trip after the other. As many reports as there
+// are places may be under way; a task that ends while they are keeps its place until one
+// is answered. So a worker that can't reach Redis holds as many results as it has slots,
+// and those of the tasks that ran on, which keep all places: it claims nothing more.
+//
+// # Messages of several tasks
+//
+// Under a backlog a message carries several tasks. They run at the same time, at as many
+// places as are free. So messages may be here for which there is no place. A task waits for one for a second, since
+// other workers may be idle meanwhile. Then a message of which nothing has begun is handed
+// back, and its slot receives again when there is a place. Of a message that has begun, the
+// rest is declined: the leader offers it again. A message is acked when all its tasks are
+// ended or offered again, and handed back if one of them is to be: the ledger refuses the
+// others then, for they are ended. A worker that dies with such a message leaves it to
+// another one, which claims what was not claimed and makes suspects of what was; the leader
+// finds those whose worker is gone, and a suspect that lives loses nothing. A message is
+// acked early when one of its attempts has run long. What waits then is safe all the same:
+// it has begun or was offered again long ago.
+//
+// # Direct hops
+//
+// A hop through the queue is a report, a wake-up of the leader, a message and a claim. While
+// a place is idle here, the report of a node says that its successors would be welcome
+// (direct.go). If one of them becomes ready by it, the same script grants its claim, and it
+// is not offered to anybody. It runs at the place of its predecessor, without a message; its
+// own report may go on in the same way. So a chain runs on one worker at the price of a
+// script a node, and of a fan-out one node stays while the others are spread.
+//
+// Why nothing is lost by it: a message is a doorbell, and a claim is protected by its
+// lease, which the heartbeats keep alive. A worker that dies with such a claim is
+// found as one that has acked early: its connection breaks or its lease runs out, and the
+// node is offered, with a message this time. The answer that is lost with the connection is
+// asked for again with the same token, as any report; one that never comes leaves a claim that
+// nobody renews, and is the same case.
+//
+// Why nobody waits for it: it is done only while at least one more place is idle, so what is
+// in the queue has where to go, and the leader was not needed: whether the flow is paused, the
+// cycle is ending or the component failed is looked at by the script, as for any claim.
+// Nodes that may be started only once, and those of other pools, go through the queue. A
+// worker that drains asks for no successor.
+//
+// # In which order, and why
+//
+// The claim comes before anything runs, with a token made here, so that asking
+// again after a lost answer is harmless. The result goes to the ledger before
+// the message is acked: a worker that dies in between leaves a message that is
+// delivered again, and whose claim is refused because the node is done. A node
+// that runs long is acked early: from then on its lease protects it.
+//
+// A claim is not enough to start an at-most-once node, since Redis may have
+// forgotten an earlier one. Its once-key comes between claim and start (package
+// once). Until it is there the node was not started, and is handed back when the
+// worker stops; a node whose key is another's ends unknown, without being started.
+//
+// # While Redis is away
+//
+// Nothing is acked or handed back; each slot waits with its message and its
+// result for as long as it takes. The attempts that run are ended when their
+// claims can't be proven own any more, and handed back when the ledger answers:
+// interrupted is not failed, and must use up no retry.
+//
+// # At the end
+//
+// Three contexts end one after the other. The end of the first, Run's own, stops
+// taking: an idle slot returns, a message that was not claimed yet goes back.
+// After the grace the second ends the attempts that still run, with ErrDraining
+// as cause. The third ends reporting: what could not be reported by then is left
+// to the lease, and its message to another worker. A node that may be started
+// only once is never handed back after its start: the leader ends it as unknown.
+//
+// A cluster in one process can play a worker's death: then all three end together,
+// the third first, and nothing is finished, reported or handed back.
+package intake
