@@ -29,7 +29,7 @@ type Settings struct {
 	Lease        time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
 	Grace        time.Duration `help:"Time that running nodes get to finish after SIGTERM." default:"30s"`
 	EarlyAck     time.Duration `help:"Run time after which a task's message is acked; below the broker's consumer timeout." default:"10m"`
-	Direct       bool          `help:"While places are idle, claim a successor of a node with its report, without a message." default:"true" negatable:""`
+	Direct       bool          `help:"Claim a successor of a node with its report, without a message, where nobody has to wait for it." default:"true" negatable:""`
 	DataDir      string        `help:"Folder that dataset nodes read and write." default:"." type:"path" placeholder:"DIR"`
 	AllowExec    bool          `help:"Carry the exec node type, which runs programs on this machine."`
 

@@ -16,18 +16,19 @@ import (
 const mostWished = 8
 
 // wish names the successors of a node that would be welcome here, once its report is in.
-// None is while all places are taken, or when nothing new is to begin.
-func (s *server) wish(c *ledger.Claim, r attempt.Report) (q ledger.Next) {
-	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || !s.crew.idle() {
+// None is when nothing new is to begin, or when all places are taken and this node came
+// directly itself.
+func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
+	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || g.direct && !s.crew.idle() {
 		return q
 	}
-	for i := range c.Node.Successors {
-		n := &c.Node.Successors[i]
+	for i := range g.Node.Successors {
+		n := &g.Node.Successors[i]
 		if n.Direct == "" || s.Registry.Lookup(n.Direct) == nil {
 			continue
 		}
 		if q.Nodes == nil {
-			q = ledger.Next{Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Nodes: make([]ids.NodeID, 0, min(mostWished, len(c.Node.Successors)))}
+			q = ledger.Next{Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Nodes: make([]ids.NodeID, 0, min(mostWished, len(g.Node.Successors)))}
 		}
 		if q.Nodes = append(q.Nodes, n.Target); len(q.Nodes) == mostWished {
 			break
@@ -43,6 +44,6 @@ func (s *server) goOn(c *ledger.Claim, sent time.Time) {
 	s.tasks.Add(1)
 	s.hands.Go(func() {
 		defer s.tasks.Done()
-		s.run(nil, &granted{Claim: *c, handler: s.Registry.Lookup(c.Node.Type), sent: sent})
+		s.run(nil, &granted{Claim: *c, handler: s.Registry.Lookup(c.Node.Type), sent: sent, direct: true})
 	})
 }

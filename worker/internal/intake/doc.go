@@ -26,9 +26,8 @@
 //
 // # Direct hops
 //
-// A hop through the queue is a report, a wake-up of the leader, a message and a claim. While
-// a place is idle here, the report of a node says that its successors would be welcome
-// (direct.go). If one of them becomes ready by it, the same script grants its claim, and it
+// A hop through the queue is a report, a wake-up of the leader, a message and a claim. The
+// report of a node may say that its successors would be welcome here (direct.go). If one of them becomes ready by it, the same script grants its claim, and it
 // is not offered to anybody. It runs at the place of its predecessor, without a message; its
 // own report may go on in the same way. So a chain runs on one worker at the price of a
 // script a node, and of a fan-out one node stays while the others are spread.
@@ -40,9 +39,12 @@
 // asked for again with the same token, as any report; one that never comes leaves a claim that
 // nobody renews, and is the same case.
 //
-// Why nobody waits for it: it is done only while at least one more place is idle, so what is
-// in the queue has where to go, and the leader was not needed: whether the flow is paused, the
-// cycle is ending or the component failed is looked at by the script, as for any claim.
+// Why nobody waits long for it: while one more place is idle, what is in the queue has where
+// to go. With all places taken, a task that came by a message is followed by one successor,
+// which saves a busy cluster half the messages of deep flows, and that one by none: what
+// waits in the queue waits for two nodes at most where it waited for one. The leader is not
+// needed: whether the flow is paused, the cycle is ending or the component failed is looked at by the
+// script, as for any claim.
 // Nodes that may be started only once, and those of other pools, go through the queue. A
 // worker that drains asks for no successor.
 //

@@ -112,6 +112,7 @@ type granted struct {
 	ledger.Claim
 	handler node.Handler
 	sent    time.Time // when it was asked for
+	direct  bool      // with the report of its predecessor
 }
 
 // claim claims a task. If that is not granted, it says what is to become of the message.
@@ -168,7 +169,7 @@ func (s *server) run(m *message, g *granted) ending {
 	if s.Ran != nil && r.Started {
 		s.Ran(string(r.Status), time.Since(began))
 	}
-	q := s.wish(&g.Claim, r)
+	q := s.wish(g, r)
 	if len(q.Nodes) == 0 {
 		defer s.crew.report(s.reports.Done())()
 		_, how := s.report(&g.Claim, r, q)
