@@ -162,6 +162,9 @@ func (c *checker) claimed(x *cycle, n *node, r ledger.Record) {
 	if restored {
 		c.proof.Restored++
 	}
+	if r.Detail == direct {
+		c.direct(x, n, r)
+	}
 	switch {
 	case r.Token == "":
 		c.breaks(Claims, r, "the claim has no token")
@@ -175,6 +178,31 @@ func (c *checker) claimed(x *cycle, n *node, r ledger.Record) {
 	c.holds(x, r, restored)
 	n.state, n.attempt, n.token = running, r.N, r.Token
 	c.once(x, n, r)
+}
+
+// direct is the detail of a claim that came with the report of a predecessor: the node was
+// not offered before.
+const direct = "direct"
+
+// direct follows the grant of such a claim: what an offer would have said comes with it.
+func (c *checker) direct(x *cycle, n *node, r ledger.Record) {
+	c.proof.Checked[Attempts]++
+	switch p := x.planned(r.Node); {
+	case p == nil:
+	case p.Delivery == plan.AtMostOnce:
+		c.note(Claims, r, byPlan, "an at-most-once node is claimed without an offer")
+	case p.Join != plan.AllSuccess || len(p.Inputs) == 0:
+		c.note(Claims, r, byPlan, "a node is claimed without an offer whose start the leader decides")
+	}
+	switch {
+	case r.N != 1:
+		c.breaks(Attempts, r, "attempt %d is claimed without an offer, which is for the first alone", r.N)
+	case n.state == unseen:
+		c.runs(x, r)
+		n.state, n.attempt = ready, 1
+	case n.state == ready:
+		c.breaks(Claims, r, "claimed without an offer, and was offered")
+	}
 }
 
 // holds checks that nothing which was stopped takes a claim. A claim that comes

@@ -70,7 +70,7 @@ func (c *checker) breaks(rule, format string, args ...any) {
 // wrote looks at what a call may have changed.
 func (w *world) wrote(a *actor, verb string, cycle int64, err error) {
 	c := &w.check
-	if a.epoch > 0 && err == nil {
+	if a.epoch > 0 && err == nil && verb != "pause_flow" && verb != "resume_flow" { // those carry no epoch
 		if a.epoch < c.epoch {
 			c.breaks(Fences, "%s of epoch %d after one of epoch %d", verb, a.epoch, c.epoch)
 		}
@@ -187,6 +187,16 @@ func (c *checker) refused(a *actor, q ledger.ClaimRequest, why ledger.Refusal) {
 	id, _, _ := c.w.ledger.PeekCycle(flow, q.Cycle)
 	if id == q.UUID.String() && status == task.Running && attempt == q.N && token == q.Token.String() {
 		c.breaks(Claims, "%s is refused (%s) to %s, who holds it", q.Attempt, why, a.proc.name)
+	}
+}
+
+// unanswered checks that no successor is claimed for a worker that was told of none.
+func (c *checker) unanswered(a *actor, of ids.Attempt, q ledger.Next) {
+	id, _, _ := c.w.ledger.PeekCycle(flow, of.Cycle)
+	for _, n := range q.Nodes {
+		if status, _, token := c.w.ledger.Peek(flow, of.Cycle, n); id == of.UUID.String() && status == task.Running && token == q.Token.String() {
+			c.breaks(Claims, "%s is claimed for %s, whose report of %s was answered without it", n, a.proc.name, of)
+		}
 	}
 }
 

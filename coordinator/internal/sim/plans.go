@@ -77,8 +77,11 @@ func connect(p *plan.Plan, edges [][2]int) *plan.Plan {
 	for _, e := range edges {
 		from, to := &p.Nodes[e[0]], &p.Nodes[e[1]]
 		to.Inputs = append(to.Inputs, plan.Input{Source: from.ID, SourceHandle: "out", TargetHandle: "in"})
-		from.Successors = append(from.Successors, plan.Successor{Target: to.ID, InDegree: degree[e[1]], Plain: to.Join == plan.AllSuccess,
-			Edges: []plan.Edge{{SourceHandle: "out"}}})
+		next := plan.Successor{Target: to.ID, InDegree: degree[e[1]], Plain: to.Join == plan.AllSuccess, Edges: []plan.Edge{{SourceHandle: "out"}}}
+		if next.Plain && to.Delivery != plan.AtMostOnce {
+			next.Direct = to.Type
+		}
+		from.Successors = append(from.Successors, next)
 		low, high := min(from.Component, to.Component), max(from.Component, to.Component)
 		for i := range p.Nodes {
 			if p.Nodes[i].Component == high {

@@ -167,13 +167,25 @@ func (s *slot) handle(d *delivery) {
 		s.w.check.refused(s.a, q, refusal)
 		return
 	}
+	next, asked := s.hold(d, c, sent)
+	for next != nil { // without a message: that one was for its own task
+		s.a.step()
+		s.w.broker.ack(d)
+		s.w.trace(s.a, "goes on with %s", next.Attempt)
+		next, asked = s.hold(d, *next, asked)
+	}
+}
+
+// hold sees a claim through, asked for at sent, and returns that of a successor, if one came with
+// its report.
+func (s *slot) hold(d *delivery, c ledger.Claim, sent time.Time) (next *ledger.Claim, asked time.Time) {
 	h := &ownClaim{HeldClaim: ledger.HeldClaim{Attempt: c.Attempt, Token: c.Token}, until: sent.Add(lease * 9 / 10)}
 	s.k.claims = append(s.k.claims, h)
 	defer func() { s.k.claims = slices.DeleteFunc(s.k.claims, func(x *ownClaim) bool { return x == h }) }()
 	if c.Node.Delivery == plan.AtMostOnce && !s.mayStart(c, h) {
-		return
+		return nil, sent
 	}
-	s.run(d, c, h)
+	return s.run(d, c, h)
 }
 
 // mayStart gets the node's once-key. Another's means that the node may have been
@@ -232,7 +244,7 @@ func (s *slot) failure(c ledger.Claim, class task.Class) ledger.Failure {
 }
 
 // run runs the handler and reports what it came to.
-func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) {
+func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) (next *ledger.Claim, asked time.Time) {
 	s.a.step()
 	w := s.w
 	w.check.started(s.a, c)
@@ -248,24 +260,40 @@ func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) {
 		s.a.await(&w.scheduler, min(ends.Sub(w.now), lease/20), func() bool { return h.lost || h.cancelled })
 	}
 	dice := w.rng.IntN(100)
+	asked = w.now
 	switch {
 	case s.over(h) && dice < 70: // most handlers heed their context; a result is a result all the same
 		switch {
 		case h.cancelled && !h.lost:
-			s.report(c, failed, task.Abandoned)
+			s.report(c, failed, task.Abandoned, ledger.Next{})
 		case c.Node.Delivery == plan.AtMostOnce: // left to the leader
 		default:
 			s.handBack(c, true)
 		}
 	case dice < 8:
-		s.report(c, failed, task.Retryable)
+		s.report(c, failed, task.Retryable, ledger.Next{})
 	case dice < 11:
-		s.report(c, failed, task.Permanent)
+		s.report(c, failed, task.Permanent, ledger.Next{})
 	case dice < 13:
-		s.report(c, stopped, "")
+		s.report(c, stopped, "", ledger.Next{})
 	default:
-		s.report(c, succeeded, "")
+		next = s.report(c, succeeded, "", s.wish(c))
 	}
+	return next, asked
+}
+
+// wish asks for a successor that may be claimed with the report, half of the times.
+func (s *slot) wish(c ledger.Claim) (q ledger.Next) {
+	if s.w.rng.IntN(2) == 0 {
+		return q
+	}
+	q = ledger.Next{Token: s.w.token(), Worker: ids.WorkerID(s.a.proc.name), Lease: lease}
+	for _, n := range s.w.plan.Node(c.Node.ID).Successors {
+		if n.Direct != "" {
+			q.Nodes = append(q.Nodes, n.Target)
+		}
+	}
+	return q
 }
 
 type ending int
@@ -276,8 +304,9 @@ const (
 	failed
 )
 
-// report tells the ledger until it has answered.
-func (s *slot) report(c ledger.Claim, how ending, class task.Class) {
+// report tells the ledger until it has answered, and returns the claim of a successor if one
+// was wished for and granted.
+func (s *slot) report(c ledger.Claim, how ending, class task.Class, q ledger.Next) (next *ledger.Claim) {
 	n := s.w.plan.Node(c.Node.ID)
 	dead := 0
 	if s.w.rng.IntN(6) == 0 {
@@ -293,13 +322,18 @@ func (s *slot) report(c ledger.Claim, how ending, class task.Class) {
 	if how == stopped {
 		done.Status, done.Reason, done.Outputs = task.Stopped, "enough", nil
 	}
-	_ = s.insist(func() error { // a refusal has nowhere to go
+	err := s.insist(func() (err error) { // a refusal has nowhere to go
 		if how == failed {
-			_, err := s.Fail(bg, s.failure(c, class))
+			_, err = s.Fail(bg, s.failure(c, class))
 			return err
 		}
-		return s.Complete(bg, done)
+		next, err = s.CompleteNext(bg, done, q)
+		return err
 	})
+	if err == nil && next == nil {
+		s.w.check.unanswered(s.a, c.Attempt, q)
+	}
+	return next
 }
 
 // addUser adds somebody who starts cycles by hand, cancels, pauses and resumes.

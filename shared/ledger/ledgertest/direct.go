@@ -57,7 +57,7 @@ var directs = []testCase{
 		leases, err := k.Leases(k.ctx)
 		k.ok(err)
 		k.equal([]any{len(leases), leases[0].Node}, []any{1, ids.NodeID("b")})
-		k.wants("ready", "inputs", 1)
+		k.wants("ready", "inputs", 0)
 		k.wants("claim", "direct", 1)
 		k.refused(request(attempt(c, "b", 1)), ledger.Over)
 		k.consistent()

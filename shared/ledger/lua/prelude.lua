@@ -265,7 +265,6 @@ local function go_direct(base, flow, n, uuid, w, i, c, component, own)
         redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[i + 2])), lease_member(flow, n, uuid, m.node))
         redis.call('HSET', node_key(base, m.node), 'status', 'running', 'attempt', '1', 'ready_at', str(now), 'token', ARGV[i],
           'worker', ARGV[i + 1], 'started_at', str(now))
-        jot('ready', flow, n, uuid, m.node, '1', '', '', 'inputs')
         jot('claim', flow, n, uuid, m.node, '1', ARGV[i], ARGV[i + 1], 'direct')
       end or nil
       if reply then return reply end

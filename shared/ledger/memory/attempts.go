@@ -266,9 +266,7 @@ func (l *Ledger) direct(p place, q ledger.Next) *ledger.Claim {
 // startDirect claims a node that becomes ready, without offering it.
 func (l *Ledger) startDirect(p place, q ledger.Next) {
 	l.rank(leasesKey, leaseMember(p.Attempt), l.now+q.Lease.Milliseconds())
-	l.put(p.node, "status", "running", "attempt", "1", "ready_at", itoa(l.now))
-	l.run(p, q.Token.String(), q.Worker)
-	l.note(p, "ready", 1, "", "", "inputs")
+	l.put(p.node, "status", "running", "attempt", "1", "ready_at", itoa(l.now), "token", q.Token.String(), "worker", string(q.Worker), "started_at", itoa(l.now))
 	l.note(p, "claim", 1, q.Token.String(), string(q.Worker), "direct")
 }
 

@@ -95,6 +95,14 @@ byte kt[2];                             /* keeper: token that was seen */
 /* worker slots */
 byte wp[2], wn[2], wa[2], wt[2]; bit wm[2];     /* phase, attempt, token, message not acked yet */
 
+#ifdef DIRECT           /* a successor is claimed with the report */
+byte wd[2];             /* token of that claim, as long as the report is not answered */
+byte dt, dn;            /* in a script: the token that is left to give; the node that got it, and 1 */
+#define WISHED(x) || wd[0]==(x) || wd[1]==(x)
+#else
+#define WISHED(x)
+#endif
+
 byte t, i, right; bit fenced, torn, ok, again;
 
 #if N==2
@@ -207,7 +215,22 @@ inline finish(fn,fs) {
 }
 inline count_edge(en) {
   WRITE(R.jn[en]++; assert(S4_joins_in_bounds || R.jn[en]<=DEG(en)));
-  if :: !torn && R.jn[en]==DEG(en) && R.st[en]==WAIT -> make_ready(en,1) :: else fi
+  if
+  :: !torn && R.jn[en]==DEG(en) && R.st[en]==WAIT ->
+#ifdef DIRECT
+       if
+       :: dt==0 || ISAMO(en) -> make_ready(en,1)
+       :: dt!=0 && !ISAMO(en) ->
+            assert(S2_ready_after_inputs || PREDS(en)); assert(S3_claimed_after_inputs || PREDS(en));
+            WRITE(R.st[en]=RUN; R.att[en]=1; R.tok[en]=dt);
+            WRITE(R.ls[en]=1);
+            dn=en+1; dt=0
+       fi
+#else
+       make_ready(en,1)
+#endif
+  :: else
+  fi
 }
 inline spread(sn) {
 #if N==2
@@ -595,21 +618,24 @@ end:
 #else
 #define IN_S(x) false
 #endif
-#define USED(x) (T4(R,x) || IN_S(x) || wt[0]==(x) || wt[1]==(x) || kt[0]==(x) || kt[1]==(x) || once==(x))
+#define USED(x) (T4(R,x) || IN_S(x) || wt[0]==(x) || wt[1]==(x) || kt[0]==(x) || kt[1]==(x) || once==(x) WISHED(x))
 #define LOSE(v,x) if :: v==(x) -> v=0 :: else fi
-inline leave(ww) {
-  if
-  :: wt[ww]!=0 ->
-       i=0; do :: i<N -> LOSE(R.tok[i],wt[ww]);
+inline lose(tk_) {
+  i=0; do :: i<N -> LOSE(R.tok[i],tk_);
 #ifdef ROLLBACK
-                  LOSE(S.tok[i],wt[ww]);
+             LOSE(S.tok[i],tk_);
 #endif
-                  i++
-               :: else -> break od; i=0;
-       LOSE(kt[0],wt[ww]); LOSE(kt[1],wt[ww]);
-       if :: once==wt[ww] -> once=GONE :: else fi
-  :: else
-  fi;
+             i++
+          :: else -> break od; i=0;
+  LOSE(kt[0],tk_); LOSE(kt[1],tk_);
+  if :: once==tk_ -> once=GONE :: else fi
+}
+inline leave(ww) {
+  if :: wt[ww]!=0 -> lose(wt[ww]) :: else fi;
+#ifdef DIRECT
+  if :: wd[ww]!=0 -> lose(wd[ww]) :: else fi;
+  wd[ww]=0;
+#endif
   wp[ww]=0; wn[ww]=0; wa[ww]=0; wt[ww]=0; wm[ww]=0
 }
 
@@ -670,7 +696,29 @@ end:
 #endif
 #endif
   :: atomic { wp[w]==W_UNKNOWN -> failed(w,UNKNOWN); reported(w,W_UNKNOWN) }
+#ifdef DIRECT
+  :: atomic { wp[w]==W_RUN || wp[w]==W_COMPLETE ->
+       if
+       :: wp[w]==W_RUN -> t=1; do :: USED(t) -> t++ :: else -> break od; wd[w]=t; t=0    /* would take a successor */
+       :: true
+       fi;
+       dt=wd[w]; dn=0;
+       complete(w);
+       dt=0;
+       if
+       :: dn==0 && wd[w]!=0 ->                          /* counted before: is one held by the token? */
+            i=0; do :: i<N -> if :: R.st[i]==RUN && R.tok[i]==wd[w] -> dn=i+1 :: else fi; i++ :: else -> break od; i=0
+       :: else
+       fi;
+       if
+       :: !torn && dn!=0 -> lose(wt[w]); wn[w]=dn-1; wa[w]=1; wt[w]=wd[w]; wd[w]=0; wm[w]=0; start(w)    /* the message is acked */
+       :: !torn && dn==0 -> wp[w]=W_ACK
+       :: f>0 -> f--; wp[w]=W_COMPLETE
+       :: torn -> wp[w]=W_COMPLETE
+       fi; torn=0; dn=0 }
+#else
   :: atomic { wp[w]==W_RUN || wp[w]==W_COMPLETE -> complete(w); reported(w,W_COMPLETE) }
+#endif
   :: atomic { HARM(wp[w]==W_RUN) -> failed(w,RETRY); reported(w,W_FAIL) }
   :: atomic { wp[w]==W_FAIL -> failed(w,RETRY); reported(w,W_FAIL) }
   :: atomic { HARM(wp[w]==W_RUN && !ISAMO(wn[w])) -> release(w); reported(w,W_RELEASE) }
