@@ -71,7 +71,7 @@ func duplicates(ctx context.Context, t *Trial) error {
 	for from := 0; t.result.Faults < t.N; {
 		all := c.Read(ctx)
 		for _, r := range all[from:] {
-			if r.Op != "ready" {
+			if r.Op != "ready" && r.Op != "claim" { // a direct claim has no offer
 				continue
 			}
 			seen = append(seen, r.Attempt)

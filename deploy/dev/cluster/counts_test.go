@@ -164,48 +164,53 @@ func (k *counter) quiet(t *testing.T, flow string, cycle int64) {
 // nodes and one of 20, by 100. "scripts/hop counts" shows the whole of it. What is
 // not in the table below must not grow with the number of nodes.
 func TestCountsOfAHop(t *testing.T) {
+	t.Run("by the queue", func(t *testing.T) {
+		k := counted(t, setup{single: true, workers: []string{"--no-direct"}})
+		k.costs(t, "chain", idleChain, func(c cost) bounds { return c.chain })
+		k.costs(t, "fan", idleFan, func(c cost) bounds { return c.fan })
+	})
+	t.Run("direct", func(t *testing.T) {
+		k := counted(t, setup{single: true})
+		k.costs(t, "chain", idleChain, func(c cost) bounds { return c.direct })
+	})
+}
+
+// costs compares what a node of a shape costs with the table.
+func (k *counter) costs(t *testing.T, shape string, make func(id string, n int) *doc, column func(cost) bounds) {
+	t.Helper()
 	const short, more = 20, 100
-	k := counted(t, setup{single: true})
-	for _, shape := range []struct {
-		name string
-		make func(id string, n int) *doc
-	}{{"chain", idleChain}, {"fan", idleFan}} {
-		a, b := shape.name+"-short", shape.name+"-long"
-		k.c.register(t, shape.make(a, short), shape.make(b, short+more))
-		k.c.over(t, a, k.c.run(t, a))
-		small := k.run(t, a)
-		grown := k.run(t, b).minus(small)
-		per := map[string]float64{}
-		for what, n := range grown {
-			per[what] = float64(n) / more
-		}
-		var out strings.Builder
-		w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-		known := map[string]bool{}
-		for _, e := range costs {
-			known[e.what] = true
-			want := e.chain
-			if shape.name == "fan" {
-				want = e.fan
-			}
-			fmt.Fprintf(w, "%s\t%.2f\t%s\t%s\n", e.what, per[e.what], want, e.why)
-			if !want.holds(per[e.what]) {
-				t.Errorf("%s: %s: %.2f per node, want %s: %s", shape.name, e.what, per[e.what], want, e.why)
-			}
-		}
-		for _, what := range slices.Sorted(maps.Keys(per)) {
-			detail := strings.HasPrefix(what, "inside ")
-			if known[what] || per[what] == 0 {
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%.2f\t\t\n", what, per[what])
-			if !detail && what != looks && per[what] > byTime {
-				t.Errorf("%s: %s: %.2f per node: the hop makes a call that is not in the table", shape.name, what, per[what])
-			}
-		}
-		_ = w.Flush()
-		t.Logf("%s: per node, expected, what it is\n%s", shape.name, out.String())
+	a, b := shape+"-short", shape+"-long"
+	k.c.register(t, make(a, short), make(b, short+more))
+	k.c.over(t, a, k.c.run(t, a))
+	small := k.run(t, a)
+	grown := k.run(t, b).minus(small)
+	per := map[string]float64{}
+	for what, n := range grown {
+		per[what] = float64(n) / more
 	}
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	known := map[string]bool{}
+	for _, e := range costs {
+		known[e.what] = true
+		want := column(e)
+		fmt.Fprintf(w, "%s\t%.2f\t%s\t%s\n", e.what, per[e.what], want, e.why)
+		if !want.holds(per[e.what]) {
+			t.Errorf("%s: %s: %.2f per node, want %s: %s", shape, e.what, per[e.what], want, e.why)
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(per)) {
+		detail := strings.HasPrefix(what, "inside ")
+		if known[what] || per[what] == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%.2f\t\t\n", what, per[what])
+		if !detail && what != looks && per[what] > byTime {
+			t.Errorf("%s: %s: %.2f per node: the hop makes a call that is not in the table", shape, what, per[what])
+		}
+	}
+	_ = w.Flush()
+	t.Logf("%s: per node, expected, what it is\n%s", shape, out.String())
 }
 
 // byTime is how much of what goes on by time may fall on a node, since the longer
@@ -236,37 +241,40 @@ func (b bounds) String() string {
 	return fmt.Sprintf("%g to %g", b.least, b.most)
 }
 
-// costs is what each node of a chain and of a fan costs. A change of the hop changes
-// this table, and nothing else may.
-var costs = []struct {
-	what       string
-	chain, fan bounds
-	why        string
-}{
-	{"call of claim", exactly(1), upTo(1), "a worker asks for the node"},
-	{"call of claim_several", exactly(0), upTo(0.5), "it asks for several at the same time"},
-	{"call of complete", exactly(1), upTo(1), "it reports the node's result"},
-	{"call of complete_several", exactly(0), upTo(0.5), "it reports several at the same time"},
-	{"call of dispatched", between(0.02, 1), upTo(1), "the leader removes outbox entries, all that were confirmed in the last 10 ms"},
-	{"call of XREAD", between(0.8, 1.1), upTo(1), "the leader waits for the outbox, and gets all that is in it"},
-	{"redis: calls of evalsha", between(2, 3.9), between(0.1, 3.9), "the three scripts, as Redis counts them, and a few by time"},
-	{"redis: reads from sockets", between(2.8, 4.9), between(0.1, 4.9), "round trips: of the four calls, and a few by time"},
-	{"inside claim", exactly(11), upTo(11), "commands that the script makes"},
-	{"inside claim_several", exactly(0), upTo(8), "the same; 8, and 3 for each node"},
-	{"inside complete", exactly(18), upTo(17), "the same; the node has one successor"},
-	{"inside complete_several", exactly(0), upTo(11), "the same; 10, and 3 for each node"},
-	{"inside dispatched", between(3, 8), between(3, 8), "the same; one that marks several asks some things once, and a node that is claimed already needs no HSET"},
-	{"frame to broker: basic.publish", exactly(1), between(0.05, 1), "an offer; under backlog several nodes may share one"},
-	{"frame to broker: header", exactly(1), between(0.05, 1), "of the same"},
-	{"frame to broker: body", exactly(1), between(0.05, 1), "of the same"},
-	{"frame from broker: basic.ack", between(0.8, 1), upTo(1), "a confirm; the broker may confirm several at once"},
-	{"frame from broker: basic.deliver", exactly(1), between(0.05, 1), "the offer reaches a worker"},
-	{"frame from broker: header", exactly(1), between(0.05, 1), "of the same"},
-	{"frame from broker: body", exactly(1), between(0.05, 1), "of the same"},
-	{"frame to broker: basic.ack", between(0.8, 1), upTo(1), "the worker's ack; it may ack several at once"},
-	{"broker: messages received", exactly(1), between(0.05, 1), "as the broker counts them"},
-	{"broker: messages delivered", exactly(1), between(0.05, 1), "as the broker counts them"},
-	{"broker: messages acknowledged", exactly(1), between(0.05, 1), "as the broker counts them"},
+// cost is what something costs for each node of a chain and of a fan that go by the queue,
+// and of a chain whose hops are direct.
+type cost struct {
+	what               string
+	chain, fan, direct bounds
+	why                string
+}
+
+// costs is what a hop costs. A change of the hop changes this table, and nothing else may.
+var costs = []cost{
+	{"call of claim", exactly(1), upTo(1), exactly(0), "a worker asks for the node"},
+	{"call of claim_several", exactly(0), upTo(0.5), exactly(0), "it asks for several at the same time"},
+	{"call of complete", exactly(1), upTo(1), exactly(1), "it reports the node's result"},
+	{"call of complete_several", exactly(0), upTo(0.5), exactly(0), "it reports several at the same time"},
+	{"call of dispatched", between(0.02, 1), upTo(1), exactly(0), "the leader removes outbox entries, all that were confirmed in the last 10 ms"},
+	{"call of XREAD", between(0.8, 1.1), upTo(1), upTo(0.2), "the leader waits for the outbox, and gets all that is in it"},
+	{"redis: calls of evalsha", between(2, 3.9), between(0.1, 3.9), between(1, 2), "the three scripts, as Redis counts them, and a few by time"},
+	{"redis: reads from sockets", between(2.8, 4.9), between(0.1, 4.9), between(1, 3), "round trips: of the four calls, and a few by time"},
+	{"inside claim", exactly(11), upTo(11), exactly(0), "commands that the script makes"},
+	{"inside claim_several", exactly(0), upTo(8), exactly(0), "the same; 8, and 3 for each node"},
+	{"inside complete", exactly(18), upTo(17), exactly(20), "the same; the node has one successor"},
+	{"inside complete_several", exactly(0), upTo(11), exactly(0), "the same; 10, and 3 for each node"},
+	{"inside dispatched", between(3, 8), between(3, 8), exactly(0), "the same; one that marks several asks some things once, and a node that is claimed already needs no HSET"},
+	{"frame to broker: basic.publish", exactly(1), between(0.05, 1), exactly(0), "an offer; under backlog several nodes may share one"},
+	{"frame to broker: header", exactly(1), between(0.05, 1), exactly(0), "of the same"},
+	{"frame to broker: body", exactly(1), between(0.05, 1), exactly(0), "of the same"},
+	{"frame from broker: basic.ack", between(0.8, 1), upTo(1), exactly(0), "a confirm; the broker may confirm several at once"},
+	{"frame from broker: basic.deliver", exactly(1), between(0.05, 1), exactly(0), "the offer reaches a worker"},
+	{"frame from broker: header", exactly(1), between(0.05, 1), exactly(0), "of the same"},
+	{"frame from broker: body", exactly(1), between(0.05, 1), exactly(0), "of the same"},
+	{"frame to broker: basic.ack", between(0.8, 1), upTo(1), exactly(0), "the worker's ack; it may ack several at once"},
+	{"broker: messages received", exactly(1), between(0.05, 1), exactly(0), "as the broker counts them"},
+	{"broker: messages delivered", exactly(1), between(0.05, 1), exactly(0), "as the broker counts them"},
+	{"broker: messages acknowledged", exactly(1), between(0.05, 1), exactly(0), "as the broker counts them"},
 }
 
 // idleFan is one node, n-2 behind it that do nothing, and one that joins them.

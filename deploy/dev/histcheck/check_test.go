@@ -139,6 +139,14 @@ func TestPlantedViolations(t *testing.T) {
 			r.UUID, r.Cycle = cycleID(99), 99
 			insert(e, at(e, "cycle_start", 2)+1, r)
 		}},
+		"direct claim of what was offered": {"claim", func(e *Evidence) { e.Journal[at(e, "claim", 2)].Detail = "direct" }},
+		"direct claim before the input's outcome": {"inputs", func(e *Evidence) {
+			out, claim := at(e, "outcome", 1), at(e, "claim", 2)
+			r := e.Journal[out]
+			e.Journal[claim].Detail = "direct"
+			e.Journal = slices.Delete(e.Journal, out, out+1)
+			insert(e, at(e, "claim", 2)+1, r)
+		}},
 		"claim before the input's outcome": {"inputs", func(e *Evidence) {
 			out, claim := at(e, "outcome", 1), at(e, "claim", 2)
 			r := e.Journal[out]

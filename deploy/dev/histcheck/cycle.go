@@ -93,7 +93,16 @@ func (c *checker) claim(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	if n.outcome != "" {
 		c.fault("claim", "%s is claimed after its outcome", r.Attempt)
 	}
-	if n.offers[r.N] == 0 {
+	switch {
+	case r.Detail == "direct": // with the report of a predecessor: the claim is the offer
+		c.inputs(k, r)
+		if r.N != 1 || len(k.flow.Flow.Inputs[r.Node]) == 0 && k.flow.known || k.flow.Flow.AtMostOnce[r.Node] {
+			c.fault("claim", "%s is claimed directly, which is for the first attempt of nodes with inputs that may run twice", r.Attempt)
+		}
+		if n.offers[r.N] > 0 {
+			c.fault("claim", "%s is claimed directly, and was offered", r.Attempt)
+		}
+	case n.offers[r.N] == 0:
 		c.lacks(k, "claim", "%s is claimed and was never offered", r.Attempt)
 	}
 	if r.Token == "" {
