@@ -191,6 +191,30 @@
 //   - It blocks others. At most 32 calls and 2,048 arguments are one script, about half a
 //     millisecond.
 //
+// # Direct claims
+//
+// A completion may name successors that its worker would take (CompleteNext). If one of them
+// becomes ready by it, the script claims it for that worker instead of offering it: no outbox
+// entry, no message, and the answer is that of a claim. It is a completion and a claim in one
+// step, so each state it leaves is one that the two leave when nothing comes between them, but for
+// the offer: the node was never ready. The claim's record says "direct", and stands for both.
+// What can go wrong:
+//
+//   - The answer is lost. The report is made again with the same token, is known as counted, and
+//     the answer is that of the claim as long as it holds.
+//   - The worker dies, or never learns. Its lease runs out, or its broken connection proves
+//     its end; the attempt is revoked and the next one offered. That is how any claim ends that
+//     was acked early.
+//   - The flow is paused or deleted, the cycle or component is ending: the successor is offered,
+//     and held or swept as ever. The plan is missing: offered, and the audit sees to it.
+//   - Redis forgets the step, or half of it. The lease comes before the record that says running;
+//     the joins say what was decided, and the audit offers what they let go. A worker whose claim
+//     is forgotten is told so by its heartbeat.
+//   - Another worker asks for the node by an old message, of a time that Redis forgot: it is
+//     claimed, and that one refused.
+//
+// A node that may be started only once is never claimed so, nor one whose start the leader decides.
+//
 // The client library has an automatic pipeliner. It was measured beside this one: with
 // 16 callers both send for about 0.6 of the client's CPU of single calls, with 50 to 200
 // for a quarter, and neither is ahead; a call that is alone takes 1.5 times as long in the library (it changes

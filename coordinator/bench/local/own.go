@@ -19,10 +19,20 @@ type Own struct {
 	script string
 }
 
+// Settings of an own cluster.
+type Settings struct {
+	Concurrency int    // nodes that the worker runs at once
+	Queue       string // type of its queues
+	QueueOnly   bool   // every node goes through the queue
+}
+
+func (s Settings) env() []string {
+	return []string{"STATION_CONCURRENCY=" + strconv.Itoa(s.Concurrency), "STATION_QUEUE_TYPE=" + s.Queue, "STATION_DIRECT=" + strconv.FormatBool(!s.QueueOnly)}
+}
+
 // Start starts a cluster in a folder of its own by scripts/cluster, which is
-// script. The worker runs so many nodes at once, and queues are of that type. An error
-// leaves nothing behind.
-func Start(ctx context.Context, script string, concurrency int, queue string) (_ *Own, err error) {
+// script, as s says. An error leaves nothing behind.
+func Start(ctx context.Context, script string, s Settings) (_ *Own, err error) {
 	dir, err := os.MkdirTemp("", "station-bench.")
 	if err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
@@ -33,7 +43,7 @@ func Start(ctx context.Context, script string, concurrency int, queue string) (_
 			err = errors.Join(err, own.Close())
 		}
 	}()
-	if err := own.cluster(ctx, []string{"STATION_CONCURRENCY=" + strconv.Itoa(concurrency), "STATION_QUEUE_TYPE=" + queue}, "up", "--coordinators", "1", "--workers", "1", dir); err != nil {
+	if err := own.cluster(ctx, s.env(), "up", "--coordinators", "1", "--workers", "1", dir); err != nil {
 		return nil, fmt.Errorf("start a cluster: %w", err)
 	}
 	opened, err := Open(dir)

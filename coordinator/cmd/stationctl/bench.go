@@ -26,6 +26,7 @@ type benchCmd struct {
 	RedisURL    string        `name:"redis-url" env:"STATION_REDIS_URL" placeholder:"URL" help:"Redis of the cluster at --server, for the floor."`
 	RabbitURL   string        `name:"rabbitmq-url" env:"STATION_RABBITMQ_URL" placeholder:"URL" help:"RabbitMQ of the cluster at --server, for the floor."`
 	Queue       string        `enum:"quorum,classic,transient" default:"transient" help:"Queue of the floor, and with --self of the cluster; else that of the pool which is measured: quorum, classic or transient, a classic one with messages that need no disk (default ${default})."`
+	Direct      bool          `default:"true" negatable:"" help:"With --self: the worker may claim a successor with the report of its predecessor, as it does by default. With --no-direct every hop goes through the queue, as the floor's do."`
 	Floor       bool          `default:"true" negatable:"" help:"Measure the floor beside it, where its servers are known."`
 	Only        []string      `placeholder:"NAMES" help:"Only these workloads, of chain, fan, diamonds, sleep, ticks and big."`
 	Runs        int           `default:"5" help:"How often each is run, floor and cluster in turns (default ${default})."`
@@ -52,6 +53,7 @@ func (benchCmd) Help() string {
 		"Workloads: chain, hop latency; fan and diamonds, throughput; sleep, how much of the slots is used; ticks, how late slots are;\n" +
 		"big, what a node costs in a large flow and in a small one.\n\nExamples:\n\n" +
 		"    stationctl bench --self\n" +
+		"    stationctl bench --self --no-direct --only chain\n" +
 		"    stationctl bench --cluster .run/cluster --only chain,fan --runs 10 --plot bench.svg\n" +
 		"    stationctl bench --only ticks --ticks 10000 --every 10s --ticks-for 30s -o json\n" +
 		"    stationctl bench --server http://10.0.0.1:7002 --redis-url redis://10.0.0.5:6379 --rabbitmq-url amqp://user:secret@10.0.0.6:5672/"
@@ -124,7 +126,7 @@ func (c *benchCmd) target(ctx context.Context, a *app) (target, error) {
 			return on, &usageError{err.Error()}
 		}
 		fmt.Fprintln(a.err, "starting servers, a coordinator and a worker")
-		own, err := local.Start(ctx, script, c.Concurrency, c.Queue)
+		own, err := local.Start(ctx, script, local.Settings{Concurrency: c.Concurrency, Queue: c.Queue, QueueOnly: !c.Direct})
 		if err != nil {
 			return on, err
 		}

@@ -20,8 +20,15 @@ import (
 // TestTraceOfAHop prints what each step of a hop costs: medians over the hops of
 // several runs of a chain of 100 nodes that do nothing. "scripts/hop trace" runs it.
 func TestTraceOfAHop(t *testing.T) {
+	t.Run("by the queue", func(t *testing.T) {
+		trace(t, setup{single: true, profiles: true, workers: []string{"--no-direct"}}, way, beside)
+	})
+	t.Run("direct", func(t *testing.T) { trace(t, setup{single: true, profiles: true}, directly, nil) })
+}
+
+func trace(t *testing.T, s setup, way, beside []part) {
 	const length, rounds = 100, 5
-	c := start(t, setup{single: true, profiles: true})
+	c := start(t, s)
 	c.register(t, idleChain("hops", length))
 	c.over(t, "hops", c.run(t, "hops")) // what is slow once only is over
 	c.record(t, http.MethodPost)
@@ -33,7 +40,7 @@ func TestTraceOfAHop(t *testing.T) {
 		return err == nil && len(left) == 0, fmt.Sprint(len(left), err)
 	})
 	marks := c.record(t, http.MethodDelete)
-	table, err := hops(marks, length)
+	table, err := hops(marks, length, way, beside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +135,13 @@ var way = []part{
 	{"handler", false, hop.Started, hop.Handled},
 }
 
+// The way of a direct hop.
+var directly = []part{
+	{"report that claims the successor: one round trip", true, hop.Handled, hop.Claimed},
+	{"worker: claim to handler", false, hop.Claimed, hop.Started},
+	{"handler", false, hop.Started, hop.Handled},
+}
+
 // What goes on beside it.
 var beside = []part{
 	{"complete's round trip", false, hop.Handled, hop.Completed},
@@ -137,7 +151,7 @@ var beside = []part{
 }
 
 // hops makes the table of the cycles of one flow, a chain of place(0), place(1), …
-func hops(marks []hop.Mark, length int) (string, error) {
+func hops(marks []hop.Mark, length int, way, beside []part) (string, error) {
 	type pass struct {
 		cycle int64
 		node  ids.NodeID
@@ -212,7 +226,7 @@ func TestTableOfHops(t *testing.T) {
 			marks = append(marks, hop.Mark{Step: s, At: at, Flow: "f", Cycle: 1, Node: ids.NodeID(place(i)), Attempt: 1})
 		}
 	}
-	table, err := hops(marks, 11)
+	table, err := hops(marks, 11, way, beside)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,12 +236,12 @@ func TestTableOfHops(t *testing.T) {
 		}
 	}
 	without := slices.DeleteFunc(slices.Clone(marks), func(m hop.Mark) bool { return m.Step == hop.Claimed && m.Node == "n5" })
-	if _, err := hops(without, 11); err == nil || !strings.Contains(err.Error(), "claimed or started of n5") {
+	if _, err := hops(without, 11, way, beside); err == nil || !strings.Contains(err.Error(), "claimed or started of n5") {
 		t.Errorf("a missing step gives %v", err)
 	}
 	again := slices.Clone(marks)
 	again[0].Attempt = 2
-	if _, err := hops(again, 11); err == nil {
+	if _, err := hops(again, 11, way, beside); err == nil {
 		t.Error("a second attempt gives no error")
 	}
 }

@@ -36,12 +36,19 @@
 // an error that is ErrDisconnected; receipts that are open stay open, and may
 // yet resolve with nil when the alarm ends.
 //
+// A channel of RabbitMQ 3.10 asks the leader of a quorum queue before its first message, and
+// keeps to the node where it looked for it. If that one was dying just then, the channel
+// refuses every message at once and for good, while the queue has a new leader within half
+// a second. So a channel on which everything was refused for half a second is closed and
+// another one opened, which finds that leader. The queue itself is untouched: to delete it here was
+// the cure before, and made each consumer lose its connection too, again and again.
+//
 // A queue may be there in name only: RabbitMQ 3.10 keeps the record of a quorum queue
 // that is some seconds old when the broker is killed, and loses its process. It can be
 // declared, nacks what is published to it, and ends the connection of whoever consumes
 // it. Or the process is started again, alone, and never leads: then nothing is answered,
 // and the broker reads no more from a connection that publishes to it. A lane whose
-// queue has refused everything for 4 seconds, or answered nothing for 8, deletes the
+// queue has refused everything for 4 seconds, on one channel after the other, or answered nothing for 8, deletes the
 // queue, in the second case by a connection of its own, and has it declared anew. What
 // it held is lost with it; doorbells are rung again. Members of a queue that elect a
 // leader need a second or two, so it is not done sooner.

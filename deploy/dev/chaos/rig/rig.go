@@ -174,8 +174,11 @@ func (c *Cluster) AddWorker() (*procs.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.process("record-worker", name, append([]string{"--http-addr", a, "--data-dir", c.path("data"),
-		"--concurrency", fmt.Sprint(c.Concurrency)}, c.Worker...))
+	args := []string{"--http-addr", a, "--data-dir", c.path("data"), "--concurrency", fmt.Sprint(c.Concurrency)}
+	if len(c.Workers)%2 == 1 { // both ways of a hop are under way
+		args = append(args, "--no-direct")
+	}
+	p, err := c.process("record-worker", name, append(args, c.Worker...))
 	if err != nil {
 		return nil, err
 	}
