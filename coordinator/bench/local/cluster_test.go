@@ -105,7 +105,7 @@ func TestAClusterThatDoesNotStart(t *testing.T) {
 			if err := os.WriteFile(script, []byte("#!/bin/sh\n"+lines+"\n"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			if own, err := Start(t.Context(), script, 1, "transient"); err == nil || own != nil {
+			if own, err := Start(t.Context(), script, Settings{Concurrency: 1, Queue: "transient"}); err == nil || own != nil {
 				t.Errorf("got %v, %v", own, err)
 			}
 			if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
