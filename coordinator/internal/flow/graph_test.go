@@ -150,10 +150,14 @@ func TestCompile(t *testing.T) {
 		{"id":"late","type":"log","join":"all_done"},
 		{"id":"a","type":"http","parameters":{"url":"x"},"timeout":"5s"},
 		{"id":"lone","type":"delay"},
-		{"id":"b","type":"log"}],
+		{"id":"b","type":"log"},
+		{"id":"far","type":"log","pool":"other"},
+		{"id":"order","type":"http","parameters":{"url":"x"},"delivery":"at_most_once"}],
 		"edges":[
 		{"source":"a","target":"late","source_handle":"x","target_handle":"p","when":"value > 1"},
 		{"source":"a","target":"b"},
+		{"source":"b","target":"far"},
+		{"source":"b","target":"order"},
 		{"source":"b","target":"late"},
 		{"source":"a","target":"late","source_handle":"x","target_handle":"q"}]}`), Options{})
 	uid := uuid.MustParse("0b54c7a4-7f5b-4f0a-9d3e-5f6f1d7d1c11")
@@ -167,11 +171,17 @@ func TestCompile(t *testing.T) {
 	a.Parameters, a.Timeout = []byte(`{"url":"x"}`), 5*time.Second
 	a.Successors = []plan.Successor{
 		{Target: "late", InDegree: 3, Edges: []plan.Edge{{SourceHandle: "x", When: "value > 1"}, {SourceHandle: "x"}}},
-		{Target: "b", InDegree: 1, Plain: true, Edges: []plan.Edge{{SourceHandle: "default"}}},
+		{Target: "b", InDegree: 1, Plain: true, Edges: []plan.Edge{{SourceHandle: "default"}}, Direct: "log"},
 	}
 	b.Inputs = []plan.Input{{Source: "a", SourceHandle: "default", TargetHandle: "default"}}
-	b.Successors = []plan.Successor{{Target: "late", InDegree: 3, Edges: []plan.Edge{{SourceHandle: "default"}}}}
-	want := &plan.Plan{Flow: "f", UID: uid, Revision: 7, OnFailure: plan.Continue, CycleTimeout: 30 * time.Second, Components: 2, Nodes: []plan.Node{late, a, lone, b}}
+	far, order := node("far", "log", 0, 3), node("order", "http", 0, 3)
+	far.Pool, order.Delivery, order.Parameters = "other", plan.AtMostOnce, []byte(`{"url":"x"}`)
+	far.Inputs = []plan.Input{{Source: "b", SourceHandle: "default", TargetHandle: "default"}}
+	order.Inputs = far.Inputs
+	plain := []plan.Edge{{SourceHandle: "default"}}
+	b.Successors = []plan.Successor{{Target: "far", InDegree: 1, Plain: true, Edges: plain}, {Target: "order", InDegree: 1, Plain: true, Edges: plain},
+		{Target: "late", InDegree: 3, Edges: plain}}
+	want := &plan.Plan{Flow: "f", UID: uid, Revision: 7, OnFailure: plan.Continue, CycleTimeout: 30 * time.Second, Components: 2, Nodes: []plan.Node{late, a, lone, b, far, order}}
 	got := f.Compile(uid, 7)
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(plan.Plan{})); diff != "" {
 		t.Error(diff)
