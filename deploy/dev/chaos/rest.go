@@ -83,6 +83,7 @@ func (t *Trial) atRest(ctx context.Context, c *rig.Cluster, b *baseline) {
 		t.Violate("back to baseline: %v", err)
 	}
 	var last rig.Holdings
+	before := ""
 	err = rig.Await(ctx, restWithin, "return to the baseline", func() (bool, string) {
 		now, err := c.Holdings(ctx)
 		if err != nil {
@@ -91,6 +92,10 @@ func (t *Trial) atRest(ctx context.Context, c *rig.Cluster, b *baseline) {
 		last = now
 		over := now.Over(b.parts)
 		if len(over) > 0 {
+			if said := fmt.Sprint(over); said != before {
+				c.Sayf("not at rest yet: %s", said)
+				before = said
+			}
 			_ = rig.Pause(ctx, time.Second) // a look costs collections
 		}
 		return len(over) == 0, fmt.Sprint(over)

@@ -73,8 +73,17 @@ var directs = []testCase{
 		a := k.claim(attempt(c, "a", 1))
 		q := wish("x", "b")
 		first := k.completeNext(p, a, q, "b")
+		before, leases := k.dump(), k.Prefix()+":leases"
+		q.Lease *= 2
+		k.equal(k.completeNext(p, a, q, "b"), first)
+		after := k.dump()
+		if before[leases] == after[leases] {
+			k.Fatal("the lease is no younger")
+		}
+		delete(before, leases)
+		delete(after, leases)
+		k.equal(after, before)
 		k.unchanged(func() {
-			k.equal(k.completeNext(p, a, q, "b"), first)
 			k.completeNext(p, a, wish("b"), "") // another's wish
 			k.completeNext(p, a, wish(), "")
 			_, refusal, err := k.Claim(k.ctx, ledger.ClaimRequest{Attempt: first.Attempt, Token: first.Token, Worker: worker, Lease: lease})

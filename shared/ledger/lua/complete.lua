@@ -6,7 +6,7 @@
 -- ARGV[18] token, [19] worker, [20] lease (ms), [21] nodes of a claim at once ('' = none, see go_direct),
 -- ARGV[22..] outputs: handle, value; then successors: groups of six (see weigh)
 -- Reply: {1} counted | {1, node, node of the plan, occasion, slot, on_failure, inputs…} counted, and that successor's first
---        attempt is granted (again, for the same token) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
+--        attempt is granted (again, for the same token, with a new lease) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
 local flow, n, uuid, node, attempt, token, status = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[11]
@@ -23,7 +23,11 @@ if s[2] == attempt and s[3] == token and s[1] == status then
   if ARGV[18] ~= '' then
     for m in string.gmatch(ARGV[21], '[^\n]+') do
       local v = redis.call('HMGET', node_key(base, m), 'status', 'token')
-      if v[1] == 'running' and v[2] == ARGV[18] then return answer_direct(base, flow, m, head, ARGV[11], {}) or { 2 } end
+      if v[1] == 'running' and v[2] == ARGV[18] then
+        local reply = answer_direct(base, flow, m, head, ARGV[11], {})
+        if reply then redis.call('ZADD', P .. ':leases', str(now_ms() + tonumber(ARGV[20])), lease_member(flow, n, uuid, m)) end
+        return reply or { 2 }
+      end
     end
   end
   return { 2 }

@@ -192,7 +192,11 @@ func (l *Ledger) CompleteNext(_ context.Context, c ledger.Completion, q ledger.N
 	switch {
 	case mutant.Active == mutant.NoToken && status != "", mutant.Active == mutant.SeedCount:
 	case attempt == c.N && status == c.Status && l.get(p.node, "token") == token:
-		return l.direct(p, q), nil
+		next := l.direct(p, q)
+		if next != nil {
+			l.rank(leasesKey, leaseMember(next.Attempt), l.now+q.Lease.Milliseconds())
+		}
+		return next, nil
 	case !l.mine(p, token):
 		l.turnAway(p, token, "", "complete", l.standing(p))
 		return nil, fmt.Errorf("complete %s: %w", c.Attempt, ledger.ErrNotMine)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/tradingflow/weather-station/worker/internal/hands"
 )
@@ -52,6 +53,38 @@ func TestUsedAgain(t *testing.T) {
 		if n := runtime.NumGoroutine() - before; n != 1 {
 			t.Errorf("%d goroutines wait", n)
 		}
+	})
+}
+
+// TestGivenBack: after a rush as many stay as are still needed, and none at rest.
+func TestGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p hands.Pool
+		defer p.Close()
+		before := runtime.NumGoroutine()
+		rush := func(n int) {
+			release := make(chan struct{})
+			for range n {
+				p.Go(func() { <-release })
+			}
+			synctest.Wait()
+			close(release)
+			synctest.Wait()
+		}
+		rush(20)
+		for range 30 {
+			time.Sleep(time.Second)
+			rush(3)
+		}
+		if n := runtime.NumGoroutine() - before; n != 3 {
+			t.Errorf("%d goroutines wait where three are needed", n)
+		}
+		time.Sleep(21 * time.Second)
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 0 {
+			t.Errorf("%d goroutines wait at rest", n)
+		}
+		rush(2)
 	})
 }
 

@@ -1,13 +1,11 @@
 package intake
 
 import (
-	"time"
-
 	"github.com/google/uuid"
 
-	"github.com/tradingflow/weather-station/shared/hop"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
 	"github.com/tradingflow/weather-station/shared/task"
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 )
@@ -19,12 +17,16 @@ const mostWished = 8
 // None is when nothing new is to begin, or when all places are taken and this node came
 // directly itself.
 func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
-	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || g.direct && !s.crew.idle() {
+	busy := !s.crew.idle()
+	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || busy && g.direct {
 		return q
 	}
+	edge := 0
 	for i := range g.Node.Successors {
 		n := &g.Node.Successors[i]
-		if n.Direct == "" || s.Registry.Lookup(n.Direct) == nil {
+		first := edge
+		edge += len(n.Edges)
+		if n.Direct == "" || busy && !likely(n) || !live(r.Decided, first, edge) || s.Registry.Lookup(n.Direct) == nil {
 			continue
 		}
 		if q.Nodes == nil {
@@ -37,13 +39,18 @@ func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 	return q
 }
 
-// goOn runs a task that was claimed with the report of its predecessor, asked for at sent,
-// at that one's place.
-func (s *server) goOn(c *ledger.Claim, sent time.Time) {
-	hop.Pass(hop.Claimed, c.Attempt)
-	s.tasks.Add(1)
-	s.hands.Go(func() {
-		defer s.tasks.Done()
-		s.run(nil, &granted{Claim: *c, handler: s.Registry.Lookup(c.Node.Type), sent: sent, direct: true})
-	})
+// likely tells whether at least every other node before n lets it go. A place is kept for
+// the answer to a wish, so where places are short the thousand nodes before a join don't
+// each ask for it.
+func likely(n *plan.Successor) bool { return n.InDegree <= 2*len(n.Edges) }
+
+// live tells whether all edges from one index up to another carry something: else the
+// successor does not become ready by them.
+func live(decided ledger.Decided, from, to int) bool {
+	for i := from; i < to; i++ {
+		if decided != nil && decided(i) != ledger.Live {
+			return false
+		}
+	}
+	return true
 }

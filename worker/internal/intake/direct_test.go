@@ -1,6 +1,7 @@
 package intake_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -16,8 +17,9 @@ import (
 func (w *world) line(nodeType string) (wishes func() [][]ids.NodeID) {
 	var mu sync.Mutex
 	var all [][]ids.NodeID
-	w.heirs = []plan.Successor{{Target: "other", Edges: []plan.Edge{{}}, Direct: "not carried"}, {Target: "far", Edges: []plan.Edge{{}}},
-		{Target: "next", Edges: []plan.Edge{{}}, Direct: nodeType}}
+	edge := []plan.Edge{{SourceHandle: plan.DefaultHandle}}
+	w.heirs = []plan.Successor{{Target: "other", InDegree: 1, Edges: edge, Direct: "not carried"}, {Target: "far", InDegree: 1, Edges: edge},
+		{Target: "next", InDegree: 1, Edges: edge, Direct: nodeType}}
 	w.next = func(c ledger.Completion, q ledger.Next) *ledger.Claim {
 		mu.Lock()
 		defer mu.Unlock()
@@ -46,11 +48,11 @@ func TestDirectHops(t *testing.T) {
 		w.offer("n")
 		pass(3500 * time.Millisecond)
 		w.log("claim", "complete succeeded", "complete succeeded", "complete succeeded")
-		w.empty() // the message was acked with its own task
 		w.stop()
 		if took := w.ends(); took > time.Second {
 			t.Errorf("took %s to end", took)
 		}
+		w.empty()
 		got := wishes()
 		for i, q := range got {
 			if last := i == len(got)-1; last != (len(q) == 0) || !last && q[0] != "next" {
@@ -60,24 +62,85 @@ func TestDirectHops(t *testing.T) {
 	})
 }
 
+// TestADirectHopKeepsItsSlot: what comes meanwhile is left to others as soon as the other
+// places are taken.
+func TestADirectHopKeepsItsSlot(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(time.Second))
+		w.handle("long", takes(time.Hour))
+		w.line("n")
+		w.start(2)
+		w.offer("n")
+		pass(1500 * time.Millisecond)
+		w.offer("long")
+		w.offer("long")
+		pass(time.Millisecond)
+		if n := w.asked("claim"); n != 2 {
+			t.Errorf("%d messages were claimed at two places", n)
+		}
+		if d := w.left(queue); d == nil || d.Redelivered() {
+			t.Errorf("the message that nobody has a place for: %v", d)
+		}
+		w.stop()
+		w.ends()
+	})
+}
+
+// TestWishes: what can't become ready by a report is not asked for, nor, where places are
+// short, what rarely does.
+func TestWishes(t *testing.T) {
+	edges := func(handles ...string) (all []plan.Edge) {
+		for _, h := range handles {
+			all = append(all, plan.Edge{SourceHandle: h})
+		}
+		return all
+	}
+	const out, none = plan.DefaultHandle, "none"
+	for name, x := range map[string]struct {
+		slots int
+		want  string
+	}{"idle": {2, "[alone pair big]"}, "busy": {1, "[alone pair]"}} {
+		bubble(t, func(w *world) {
+			w.handle("n", takes(0))
+			wishes := w.line("n")
+			w.heirs = []plan.Successor{{Target: "off", InDegree: 1, Edges: edges(none), Direct: "n"}, {Target: "alone", InDegree: 1, Edges: edges(out), Direct: "n"},
+				{Target: "half", InDegree: 3, Edges: edges(out, none), Direct: "n"}, {Target: "pair", InDegree: 4, Edges: edges(out, out), Direct: "n"},
+				{Target: "big", InDegree: 3, Edges: edges(out), Direct: "n"}, {Target: "last", InDegree: 1, Edges: edges(out), Direct: "m"}}
+			granted := w.next
+			w.next = func(c ledger.Completion, q ledger.Next) *ledger.Claim {
+				granted(c, q)
+				return nil
+			}
+			w.start(x.slots)
+			w.offer("n")
+			pass(time.Second)
+			if got := fmt.Sprint(wishes()[0]); got != x.want {
+				t.Errorf("%s: wished %s, want %s", name, got, x.want)
+			}
+			w.stop()
+			w.ends()
+		})
+	}
+}
+
 // TestNobodyWaitsLongForDirectHops: with every place taken, one successor follows a task,
 // and then what the queue has is next.
 func TestNobodyWaitsLongForDirectHops(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.handle("n", takes(time.Second))
 		wishes := w.line("n")
-		w.start(2)
-		for range 6 {
+		w.start(1)
+		for range 3 {
 			w.offer("n")
 		}
 		pass(5500 * time.Millisecond)
 		for i, q := range wishes() {
-			if direct := i%4 > 1; direct == (len(q) != 0) {
+			if (i%2 == 0) != (len(q) != 0) {
 				t.Errorf("report %d wished %q", i, q)
 			}
 		}
-		if n := w.asked("claim"); n != 6 {
-			t.Errorf("%d of 6 messages were claimed after five and a half seconds", n)
+		if n := w.asked("claim"); n != 3 {
+			t.Errorf("%d of 3 messages were claimed after five and a half seconds", n)
 		}
 		w.stop()
 		w.ends()

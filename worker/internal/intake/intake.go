@@ -122,7 +122,7 @@ func Run(ctx context.Context, cfg Config) error {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, tasks: &slots, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -167,13 +167,12 @@ func within(done, stop <-chan struct{}, over <-chan time.Time) bool {
 type server struct {
 	Config
 	slot     taskqueue.Slot
-	held     ids.Attempt     // of the message in hand
-	declined *sync.Map       // node types, of all slots
-	crew     *crew           // of all slots
-	hands    *hands.Pool     // of all slots
-	tasks    *sync.WaitGroup // what the intake waits for: slots, and tasks without one
-	placed   bool            // the slot has a place for its message
-	crowded  bool            // it found none for the last one
+	held     ids.Attempt // of the message in hand
+	declined *sync.Map   // node types, of all slots
+	crew     *crew       // of all slots
+	hands    *hands.Pool // of all slots
+	placed   bool        // the slot has a place for its message
+	crowded  bool        // it found none for the last one
 
 	taking  context.Context //nolint:containedctx // its end stops the taking of tasks,
 	work    context.Context //nolint:containedctx // later this one's the attempts,
@@ -275,13 +274,17 @@ func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) att
 
 // report tells the ledger what an attempt came to and says what is to become of
 // its message. next is the claim of a successor, if one of q was granted.
-func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (next *ledger.Claim, how ending) {
+func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (*granted, ending) {
+	var next *granted
 	var err error
 	switch {
 	case r.Status == task.Unknown:
 		err = s.Settler.EndUnknown(s.reports, c, r.Error)
 	case r.Class != task.Abandoned || errors.Is(r.Cause, claims.ErrCancelled):
-		next, err = s.Settler.Report(s.reports, c, r, q)
+		var got *settle.Next
+		if got, err = s.Settler.Report(s.reports, c, r, q); got != nil {
+			next = &granted{Claim: got.Claim, handler: s.Registry.Lookup(got.Node.Type), sent: got.Sent, direct: true}
+		}
 	case r.Started && c.Node.Delivery == plan.AtMostOnce:
 		// It must not be started again: the leader ends it as unknown when the
 		// lease is over, or sooner: the message that another worker gets makes it

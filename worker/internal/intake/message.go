@@ -154,14 +154,25 @@ func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 	return g, ack
 }
 
-// run runs a claimed attempt, reports it, and leaves its place, unless a successor goes on
-// there. The message, if it has one, is acked early if its attempts take longer than EarlyAck.
+// run sees a claimed attempt through, and the successors that are claimed with its report,
+// one after the other at the same place and with the same message. That is acked early when
+// it takes longer than EarlyAck.
 func (s *server) run(m *message, g *granted) ending {
+	m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
+	for {
+		next, how := s.attempt(g)
+		if next == nil {
+			return how
+		}
+		g = next
+	}
+}
+
+// attempt runs a claimed attempt, reports it, and leaves its place, unless a successor is
+// to have it, whose claim it returns.
+func (s *server) attempt(g *granted) (next *granted, how ending) {
 	held, drop := s.Claims.Hold(s.work, g.Attempt, g.Token, g.sent)
 	defer drop()
-	if m != nil {
-		m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
-	}
 	began := time.Now()
 	hop.Pass(hop.Started, g.Attempt)
 	r := s.start(held, g.Claim, g.handler)
@@ -172,19 +183,16 @@ func (s *server) run(m *message, g *granted) ending {
 	q := s.wish(g, r)
 	if len(q.Nodes) == 0 {
 		defer s.crew.report(s.reports.Done())()
-		_, how := s.report(&g.Claim, r, q)
-		hop.Pass(hop.Completed, g.Attempt)
-		return how
 	}
-	sent := time.Now()
-	next, how := s.report(&g.Claim, r, q)
+	next, how = s.report(&g.Claim, r, q)
 	hop.Pass(hop.Completed, g.Attempt)
-	if next == nil {
+	switch {
+	case next != nil:
+		hop.Pass(hop.Claimed, next.Attempt)
+	case len(q.Nodes) > 0:
 		s.crew.leave()
-	} else {
-		s.goOn(next, sent)
 	}
-	return how
+	return next, how
 }
 
 // next receives a message. A slot that found no place for its last one waits for a place,
