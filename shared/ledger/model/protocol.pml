@@ -222,8 +222,8 @@ inline count_edge(en) {
        :: dt==0 || ISAMO(en) -> make_ready(en,1)
        :: dt!=0 && !ISAMO(en) ->
             assert(S2_ready_after_inputs || PREDS(en)); assert(S3_claimed_after_inputs || PREDS(en));
-            WRITE(R.st[en]=RUN; R.att[en]=1; R.tok[en]=dt);
             WRITE(R.ls[en]=1);
+            WRITE(R.st[en]=RUN; R.att[en]=1; R.tok[en]=dt);
             dn=en+1; dt=0
        fi
 #else

@@ -12,13 +12,9 @@ func (p *Publisher) Alike(queue string) bool {
 	return err == nil && !f.other
 }
 
-// Refuse lets queue's lane see the refusal of a message that was never sent, and tells
-// whether it opens another channel for that. Nothing may be on its way.
-func (p *Publisher) Refuse(queue string, at time.Time) bool {
-	l := p.lanes.Load().get(queue)
-	l.refusal(at)
-	return l.refusals.since.IsZero() || l.refusals.channel.Equal(at) && l.refusals.since.Before(at)
-}
+// Refuse lets queue's lane see the refusal of a message that was never sent. Nothing may be
+// on its way.
+func (p *Publisher) Refuse(queue string, at time.Time) { p.lanes.Load().get(queue).refusal(at) }
 
 // Channel tells of the channel that messages to queue go through by now; nil while there
 // is none.

@@ -209,22 +209,29 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	holds(1)
-	channels, begin := 0, time.Now()
-	for at := begin; at.Sub(begin) <= 4*time.Second; at = at.Add(100 * time.Millisecond) {
-		was := b.publisher.Channel(b.queue)
-		if !b.publisher.Refuse(b.queue, at) {
-			continue
+	was := b.publisher.Channel(b.queue)
+	swaps, held := 0, 1
+	every := time.NewTicker(100 * time.Millisecond)
+	defer every.Stop()
+	for began := time.Now(); held > 0; {
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("the queue was not made anew, %d other channels were opened", swaps)
 		}
-		until(t, "another channel", func() bool {
-			now := b.publisher.Channel(b.queue)
-			return now != nil && now != was
-		})
-		if channels++; channels == 1 {
-			holds(1)
+		b.publisher.Refuse(b.queue, <-every.C)
+		if now := b.publisher.Channel(b.queue); now != nil && now != was {
+			was = now
+			swaps++
+			depth, err := b.admin.Depth(t.Context(), b.queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held = depth.Ready; held == 0 && time.Since(began) < 4*time.Second {
+				t.Errorf("the queue was made anew after %s", time.Since(began))
+			}
 		}
 	}
-	if channels != 8 {
-		t.Errorf("%d other channels were opened", channels)
+	if swaps < 4 {
+		t.Errorf("%d other channels were opened before the queue was made anew", swaps)
 	}
 	holds(0)
 	resolves(t, b.publish(t, b.queue), nil)

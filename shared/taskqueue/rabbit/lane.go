@@ -53,15 +53,15 @@ type lane struct {
 	waiting []outgoing
 	other   bool // the queue is not as it is to be, which the next message is to change
 
-	mu   sync.Mutex
-	open map[uint64]*taskqueue.Receipt // by tag
+	mu       sync.Mutex
+	open     map[uint64]*taskqueue.Receipt // by tag
+	refusals refusals
 
 	returned chan struct{} // a message came back: the queue is gone
 	stale    chan struct{} // everything is refused on this channel
 	dead     chan struct{} // the queue has refused everything for long
 	silent   chan struct{} // the queue has not answered for long
 	unlike   chan struct{} // a message is there for a queue that is not as it is to be
-	refusals refusals      // of the handler alone
 	blocked  func() bool   // whether the broker blocks publishers; nil = never
 }
 
@@ -116,6 +116,9 @@ func (l *lane) resolve(tag uint64, err error) {
 	l.mu.Lock()
 	receipt := l.open[tag]
 	delete(l.open, tag)
+	if err == nil {
+		l.refusals = refusals{}
+	}
 	l.mu.Unlock()
 	if receipt != nil {
 		receipt.Resolve(err)
@@ -132,6 +135,10 @@ func (l *lane) run(ctx context.Context, conn *connection) {
 		err := l.serve(ctx, conn, opened)
 		if errors.Is(err, errStale) && ctx.Err() == nil {
 			continue
+		}
+		select {
+		case <-l.dead: // said of what was before
+		default:
 		}
 		if err != nil && ctx.Err() == nil && !told {
 			told = true
@@ -155,12 +162,13 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 	confirms := channel.NotifyPublish(make(chan amqp.Confirmation, 1024))
 	returns := channel.NotifyReturn(make(chan amqp.Return, 64))
 	closed := channel.NotifyClose(make(chan *amqp.Error, 1))
+	l.reopened(time.Now())
 	handled := make(chan struct{})
 	go func() {
 		defer close(handled)
 		l.handle(confirms, returns)
 	}()
-	for _, old := range []chan struct{}{l.returned, l.stale, l.dead, l.silent, l.unlike} { // said of what was before
+	for _, old := range []chan struct{}{l.returned, l.stale, l.silent, l.unlike} { // said of the channel before
 		select {
 		case <-old:
 		default:
@@ -181,6 +189,7 @@ func (l *lane) serve(ctx context.Context, conn *connection, opened func()) error
 			}
 			l.log.Warn("queue was gone, declared again")
 		case <-l.stale:
+			l.log.Warn("queue took no message for a while; another channel is opened", "after", staleAfter)
 			return l.leave(conn, channel, handled)
 		case <-l.dead:
 			if err := l.remove(conn); err != nil {
@@ -252,7 +261,6 @@ func (l *lane) handle(confirms <-chan amqp.Confirmation, returns <-chan amqp.Ret
 			case unroutable[c.DeliveryTag]:
 				l.resolve(c.DeliveryTag, taskqueue.ErrUnroutable)
 			default:
-				l.refusals = refusals{}
 				l.resolve(c.DeliveryTag, nil)
 			}
 			failpoint.After("confirm")

@@ -41,6 +41,28 @@ func TestWhenAQueueIsDead(t *testing.T) {
 	}
 }
 
+// TestADeadQueueOfSlowChannels: each other channel takes longer to open than refusals may
+// lie apart, and the queue is found dead all the same.
+func TestADeadQueueOfSlowChannels(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	l := newLane(Config{}, hclog.NewNullLogger(), "q", newLosses())
+	for range 4 {
+		for len(l.stale) == 0 && len(l.dead) == 0 {
+			l.refusal(now)
+			now = now.Add(100 * time.Millisecond)
+		}
+		select {
+		case <-l.stale:
+		default:
+		}
+		now = now.Add(1200 * time.Millisecond)
+		l.reopened(now)
+	}
+	if len(l.dead) == 0 {
+		t.Error("a queue that refused everything for six seconds is not dead")
+	}
+}
+
 // TestASilentQueueIsGivenUp after its time, and only when nothing was answered meanwhile.
 func TestASilentQueueIsGivenUp(t *testing.T) {
 	start := time.Unix(0, 0)

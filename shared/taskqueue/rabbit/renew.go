@@ -67,16 +67,28 @@ const staleAfter = 500 * time.Millisecond
 // for no doorbell is missed for good.
 const deadAfter = 4 * time.Second
 
-// refusals are messages in a row that were refused.
+// refusals are messages in a row that were refused, of whatever channel.
 type refusals struct {
 	since   time.Time // of the first
 	channel time.Time // the same, of this channel
 	last    time.Time
 }
 
+// reopened notes that another channel is there: what was refused before counts, and
+// the time that it took to open is not taken for a time without refusals.
+func (l *lane) reopened(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := &l.refusals; !r.since.IsZero() {
+		r.channel, r.last = now, now
+	}
+}
+
 // refusal notes a message that the queue refused. Refusals that lie apart say nothing of
 // the time between: what is refused is published again and again.
 func (l *lane) refusal(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	r := &l.refusals
 	before := r.last
 	r.last = now
