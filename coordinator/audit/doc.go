@@ -13,7 +13,8 @@
 //	          counted, and becomes ready only if its join rule can be met by what they came to
 //	offers    each offer of an attempt has one answer (dispatched, held or dropped), or still stands in
 //	          the outbox; only what is offered is answered or declined
-//	claims    one live claim at a time: a claim is granted to an offered attempt, and only its token
+//	claims    one live claim at a time: a claim is granted to an offered attempt, or directly to the
+//	          worker that reported a node's last input, and only its token
 //	          fails, is revoked, is suspected or is counted; a live claim is never refused, and what
 //	          a refusal says of the node is true
 //	attempts  attempts rise by one, and only after a failure that is retried, a loss or a hand-back;

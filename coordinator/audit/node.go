@@ -30,6 +30,8 @@ type node struct {
 	token   string // of the live claim
 	due     int64  // of the retry, ms
 	outcome string
+	by      string // the worker that reported the outcome
+	counted int    // how many nodes of the cycle were by then
 	retries int
 	offers  []int // offers of each attempt that no dispatch has answered
 	// An at-most-once node's claims under which it may have been started, their
@@ -199,10 +201,31 @@ func (c *checker) direct(x *cycle, n *node, r ledger.Record) {
 		c.breaks(Attempts, r, "attempt %d is claimed without an offer, which is for the first alone", r.N)
 	case n.state == unseen:
 		c.runs(x, r)
+		if last := x.lastInput(r.Node); last != nil && last.by != r.Worker {
+			c.note(Claims, r, byPlan, "claimed without an offer by %s; its last input was reported by %q", r.Worker, last.by)
+		}
 		n.state, n.attempt = ready, 1
 	case n.state == ready:
 		c.breaks(Claims, r, "claimed without an offer, and was offered")
 	}
+}
+
+// lastInput is the input of a node that was counted last; nil when that is not known.
+func (x *cycle) lastInput(id ids.NodeID) (last *node) {
+	p := x.planned(id)
+	if p == nil {
+		return nil
+	}
+	for _, in := range p.Inputs {
+		n := x.nodes[in.Source]
+		if n == nil || n.state != final || n.counted == 0 {
+			return nil
+		}
+		if last == nil || n.counted > last.counted {
+			last = n
+		}
+	}
+	return last
 }
 
 // holds checks that nothing which was stopped takes a claim. A claim that comes
@@ -313,6 +336,7 @@ func (c *checker) outcome(x *cycle, n *node, r ledger.Record) {
 	}
 	n.state, n.outcome, n.attempt, n.token = final, status, r.N, ""
 	x.counted++
+	n.by, n.counted = string(r.Worker), x.counted
 	x.by[status]++
 	failed := status == "failed" || status == "unknown"
 	x.bad = x.bad || failed

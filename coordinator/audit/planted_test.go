@@ -182,6 +182,8 @@ var planted = []struct {
 	{"a claim of a node that waits", audit.Claims, []string{jot("claim", "g", 1, "{g}", "w", 1, 0, "x", "")}},
 	{"a direct claim before its input", audit.Inputs, []string{jot("claim", "g", 1, "{g}", "w", 1, 0, "x", "direct")}},
 	{"a direct claim of what was offered", audit.Claims, []string{jot("claim", "g", 1, "{g}", "e", 1, 0, "x", "direct")}},
+	{"a direct claim by who reported nothing", audit.Claims, []string{jot("outcome", "g", 1, "{g}", "r", 1, 0, "{r}", "succeeded"),
+		strings.Replace(jot("claim", "g", 1, "{g}", "w", 1, 0, "x", "direct"), "worker ~", "worker other", 1)}},
 	{"a direct claim of a later attempt", audit.Attempts, []string{jot("claim", "g", 1, "{g}", "w", 2, 0, "x", "direct")}},
 	{"a node ready before its input", audit.Inputs, []string{jot("ready", "g", 1, "{g}", "w", 1, 0, "", "inputs")}},
 	{"a stranger's result", audit.Claims, []string{jot("outcome", "g", 1, "{g}", "r", 1, 0, "x", "succeeded")}},

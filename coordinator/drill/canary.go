@@ -10,6 +10,7 @@ import (
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/partition"
+	"github.com/tradingflow/weather-station/shared/plan"
 )
 
 // Nodes of the canary, a chain. A delay passes on what it is given, so the chain
@@ -39,7 +40,8 @@ func canaryID() string {
 // steps are short nodes before the longer one. Together they last about as long as
 // the shortest interval, so that at any time one is about to end and the next one
 // is to be dispatched: what a leader's absence lasts is then seen as the time
-// without a dispatch.
+// without a dispatch. Each joins in a way that the leader decides, or a worker would go
+// on from step to step without it.
 const (
 	steps   = 7
 	stepFor = 12 * time.Millisecond
@@ -58,6 +60,7 @@ func canary(id string, interval time.Duration, ticks bool) ([]byte, error) {
 		ID         string            `json:"id"`
 		Type       string            `json:"type"`
 		Parameters map[string]string `json:"parameters"`
+		Join       string            `json:"join,omitempty"`
 	}
 	type edge struct {
 		Source string `json:"source"`
@@ -66,7 +69,7 @@ func canary(id string, interval time.Duration, ticks bool) ([]byte, error) {
 		To     string `json:"target_handle"`
 	}
 	delay := func(id string, d time.Duration) node {
-		return node{ID: id, Type: "delay", Parameters: map[string]string{"duration": d.String()}}
+		return node{ID: id, Type: "delay", Parameters: map[string]string{"duration": d.String()}, Join: plan.AllDone}
 	}
 	nodes := []node{{ID: sourceNode, Type: "transform", Parameters: map[string]string{"output": "data", "expression": "cycle"}}}
 	for i := range steps {

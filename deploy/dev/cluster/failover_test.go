@@ -53,7 +53,7 @@ func (d times) String() string {
 	return fmt.Sprintf("n=%d p50=%s p99=%s max=%s", len(d), r(d.at(0.5)), r(d.at(0.99)), r(d.at(1)))
 }
 
-// eager registers flows that leave no tenth of a second without work.
+// eager registers flows that leave no tenth of a second without work, for a leader if hops go by the queue.
 func (c *cluster) eager(t *testing.T) {
 	t.Helper()
 	for i := range 5 {
@@ -207,7 +207,7 @@ func (c *cluster) slots(t *testing.T, late time.Duration) (started, behind, skip
 
 // TestFailoverIsQuick kills leaders, again and again, while work waits.
 func TestFailoverIsQuick(t *testing.T) {
-	c := start(t, setup{faults: true, coordinator: []string{"--log-level", "debug"}})
+	c := start(t, setup{faults: true, workers: []string{"--no-direct"}, coordinator: []string{"--log-level", "debug"}})
 	c.eager(t)
 	total := c.failovers(t, kills(t, 3), func(t *testing.T, leader *process) time.Time {
 		at := time.Now()
@@ -226,7 +226,7 @@ func TestFailoverIsQuick(t *testing.T) {
 
 // TestHandOverIsQuick asks leaders to hand over while work waits.
 func TestHandOverIsQuick(t *testing.T) {
-	c := start(t, setup{faults: true, coordinator: []string{"--log-level", "debug"}})
+	c := start(t, setup{faults: true, workers: []string{"--no-direct"}, coordinator: []string{"--log-level", "debug"}})
 	c.eager(t)
 	var gaps times
 	split := map[string]times{}
@@ -303,7 +303,7 @@ func TestAPausedLeaderWritesNothing(t *testing.T) {
 }
 
 func pausedLeaders(t *testing.T, ttl time.Duration) {
-	c := start(t, setup{faults: true, coordinator: []string{"--leader-ttl", ttl.String()}})
+	c := start(t, setup{faults: true, workers: []string{"--no-direct"}, coordinator: []string{"--leader-ttl", ttl.String()}})
 	c.eager(t)
 	var took times
 	refused, written := 0, 0.0

@@ -60,7 +60,7 @@ const (
 // They take turns, so that what else the machine does hits both alike.
 func TestManyFlows(t *testing.T) {
 	n := many(t)
-	s := setup{faults: true, coordinator: []string{"--log-level", "debug"}}
+	s := setup{faults: true, coordinator: []string{"--log-level", "debug"}, workers: []string{"--no-direct"}}
 	few, lot := &sized{cluster: start(t, s), size: 100}, &sized{cluster: start(t, s), size: n}
 	for _, x := range []*sized{few, lot} {
 		x.failover, x.restart = map[string]times{}, map[string]times{}

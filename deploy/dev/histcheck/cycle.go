@@ -95,7 +95,6 @@ func (c *checker) claim(k *cycleHistory, n *nodeHistory, r ledger.Record) {
 	}
 	switch {
 	case r.Detail == "direct": // with the report of a predecessor: the claim is the offer
-		c.inputs(k, r)
 		if r.N != 1 || len(k.flow.Flow.Inputs[r.Node]) == 0 && k.flow.known || k.flow.Flow.AtMostOnce[r.Node] {
 			c.fault("claim", "%s is claimed directly, which is for the first attempt of nodes with inputs that may run twice", r.Attempt)
 		}

@@ -3,7 +3,8 @@
 // a message that another could work on.
 //
 // A task runs at a place, and there are as many as slots. It has the place from before
-// its claim until its handler has returned. Its report goes out then without a place, so
+// its claim until its handler has returned. Its report goes out then without a place, unless
+// a successor may follow at it, so
 // the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
 // together would else wait for one round trip after the other. As many reports as there
 // are places may be under way; a task that ends while they are keeps its place until one
@@ -27,26 +28,32 @@
 // # Direct hops
 //
 // A hop through the queue is a report, a wake-up of the leader, a message and a claim. The
-// report of a node may say that its successors would be welcome here (direct.go). If one of them becomes ready by it, the same script grants its claim, and it
-// is not offered to anybody. It runs at the place of its predecessor, without a message; its
-// own report may go on in the same way. So a chain runs on one worker at the price of a
-// script a node, and of a fan-out one node stays while the others are spread.
+// report of a node may say which successors would be welcome here (direct.go). If one of them
+// becomes ready by it, the same script grants its claim, and it is not offered to anybody. It
+// runs at the place of its predecessor and under the same message, which is acked when the last of
+// them has ended, or early; its own report may go on in the same way. So a chain runs on one
+// worker at the price of a script a node, and of a fan-out one node stays while the others
+// are spread.
 //
 // Why nothing is lost by it: a message is a doorbell, and a claim is protected by its
-// lease, which the heartbeats keep alive. A worker that dies with such a claim is
-// found as one that has acked early: its connection breaks or its lease runs out, and the
-// node is offered, with a message this time. The answer that is lost with the connection is
-// asked for again with the same token, as any report; one that never comes leaves a claim that
-// nobody renews, and is the same case.
+// lease, which the heartbeats keep alive. A worker that dies leaves the message of the first
+// node, whose claim is refused since it is counted; the claim of the one it worked on ends as
+// that of a node whose message was acked early: the broken connection proves the death, or the lease
+// runs out, and it is offered, with a message this time. An answer that is lost is asked for again
+// with the same token, and renews the lease; one that never comes leaves a claim that nobody
+// renews.
 //
-// Why nobody waits long for it: while one more place is idle, what is in the queue has where
-// to go. With all places taken, a task that came by a message is followed by one successor,
+// Why nobody waits long for it: the slot is as busy as its place, so the broker sends nothing
+// for it, and while one more place is idle, what is in the queue has where to go. With all
+// places taken, a task that came by a message is followed by one successor,
 // which saves a busy cluster half the messages of deep flows, and that one by none: what
-// waits in the queue waits for two nodes at most where it waited for one. The leader is not
-// needed: whether the flow is paused, the cycle is ending or the component failed is looked at by the
-// script, as for any claim.
-// Nodes that may be started only once, and those of other pools, go through the queue. A
-// worker that drains asks for no successor.
+// waits in the queue waits for two nodes at most where it waited for one. A place is kept until the
+// answer to a wish, so there a join is asked for only by those of at most two that let it go.
+//
+// The leader is not needed: whether the flow is paused, the cycle is ending or the component failed
+// is looked at by the script, as for any claim. Nodes that may be started only once, and those
+// of other pools, go through the queue. A worker that drains has no new wish; one that was out
+// as Redis went away may still be granted, and is worked on within the grace.
 //
 // # In which order, and why
 //
