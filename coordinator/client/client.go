@@ -66,7 +66,7 @@ func New(baseURLs string, opts Options) (*Client, error) {
 			Transport: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
 				TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: time.Minute,
-				MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+				MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}

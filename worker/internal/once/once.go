@@ -116,7 +116,7 @@ func New(cfg Config) (*Keys, error) {
 	cfg.Coordinators = bases
 	dialer := &net.Dialer{Timeout: patience}
 	return &Keys{cfg: cfg, bases: slices.Clone(bases), http: &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second},
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64, IdleConnTimeout: 30 * time.Second},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
