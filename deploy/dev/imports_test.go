@@ -1,6 +1,9 @@
 package dev_test
 
 import (
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tradingflow/weather-station/shared/sourcetest"
@@ -18,4 +21,19 @@ func TestSource(t *testing.T) {
 			Forbid: []string{"testing", "github.com/google/go-cmp/...", "pgregory.net/rapid/...", "go.uber.org/goleak/..."}},
 	})
 	m.Lengths(t, maxLines)
+}
+
+// TestTopLevel: the project's top has these entries and no others, but for dot files and
+// what is built or run there. A binary that is committed by mistake shows here.
+func TestTopLevel(t *testing.T) {
+	known := []string{"coordinator", "worker", "shared", "deploy", "scripts", "go.work", "go.work.sum", "Makefile", "README.md", "LICENSE", "CHANGELOG.md", "bin"}
+	all, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(known, e.Name()) {
+			t.Errorf("%s stands at the top: move it, or throw it away", e.Name())
+		}
+	}
 }
