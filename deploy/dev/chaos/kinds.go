@@ -254,18 +254,22 @@ func shortMemory(_ context.Context, s *scene) error {
 }
 
 func queue(verb string) func(context.Context, *scene) error {
-	return func(_ context.Context, s *scene) error {
+	return func(ctx context.Context, s *scene) error {
 		if !s.take("rabbitmq") {
 			return errTaken
 		}
 		name := taskqueue.Queue(s.Prefix, "default")
 		s.what = name
-		_, err := s.Servers.Ctl("rabbitmqctl", "--quiet", verb, name)
-		if err != nil && strings.Contains(err.Error(), "not_found") {
-			s.what += ", which is gone already"
-			return nil
+		var last error
+		err := rig.Await(ctx, 15*time.Second, "queue", func() (bool, string) { // one that was deleted just now comes back
+			_, last = s.Servers.Ctl("rabbitmqctl", "--quiet", verb, name)
+			gone := last != nil && (strings.Contains(last.Error(), "not_found") || strings.Contains(last.Error(), "not found"))
+			return !gone, "there is none"
+		})
+		if err != nil {
+			return err
 		}
-		return err
+		return last
 	}
 }
 
