@@ -352,9 +352,10 @@ func TestPoison(t *testing.T) {
 			select {
 			case <-t2.C:
 			case <-stop:
-				for _, w := range c.workers { // the last loss may have ended the cycle before this looked
+				for _, w := range c.workers { // the last losses may have ended the cycle before this looked
 					if !w.Running() {
 						n++
+						_ = w.Start()
 					}
 				}
 				return

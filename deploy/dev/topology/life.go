@@ -104,6 +104,16 @@ func (l *life) shut() {
 	}
 }
 
+// finishKill waits for the end of a kill that is under way: a life may end by the loss of
+// its connections before it is told, and that is no failure of its own.
+func (l *life) finishKill() {
+	select {
+	case <-l.dying:
+		<-l.killed
+	default:
+	}
+}
+
 func (l *life) wasKilled() bool {
 	select {
 	case <-l.killed:

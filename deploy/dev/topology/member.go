@@ -97,6 +97,7 @@ func (m *member) run(ctx context.Context) error {
 		lives.Go(func() { l.run(ctx, func(ctx context.Context) error { return m.work(ctx, m.id, l) }) })
 		select {
 		case <-l.ended:
+			l.finishKill()
 		case <-l.killed:
 		}
 		if !l.wasKilled() && (l.err != nil || l.asked.Err() == nil) {
