@@ -201,7 +201,7 @@
 // What can go wrong:
 //
 //   - The answer is lost. The report is made again with the same token, is known as counted, and
-//     the answer is that of the claim as long as it holds.
+//     the answer is that of the claim, with a new lease, as long as it holds.
 //   - The worker dies, or never learns. Its lease runs out, or its broken connection proves
 //     its end; the attempt is revoked and the next one offered. That is how any claim ends that
 //     was acked early.

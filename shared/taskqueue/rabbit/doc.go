@@ -40,8 +40,8 @@
 // keeps to the node where it looked for it. If that one was dying just then, the channel
 // refuses every message at once and for good, while the queue has a new leader within half
 // a second. So a channel on which everything was refused for half a second is closed and
-// another one opened, which finds that leader. The queue itself is untouched: to delete it here was
-// the cure before, and made each consumer lose its connection too, again and again.
+// another one opened, which finds that leader. The queue itself is untouched: to delete it here
+// would take the connection of each of its consumers too, and cure nothing.
 //
 // A queue may be there in name only: RabbitMQ 3.10 keeps the record of a quorum queue
 // that is some seconds old when the broker is killed, and loses its process. It can be

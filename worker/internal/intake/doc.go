@@ -4,8 +4,7 @@
 //
 // A task runs at a place, and there are as many as slots. It has the place from before
 // its claim until its handler has returned. Its report goes out then without a place, unless
-// a successor may follow at it, so
-// the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
+// a successor may follow at it, so the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
 // together would else wait for one round trip after the other. As many reports as there
 // are places may be under way; a task that ends while they are keeps its place until one
 // is answered. So a worker that can't reach Redis holds as many results as it has slots,
