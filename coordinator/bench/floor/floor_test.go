@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
 
 	"github.com/tradingflow/weather-station/coordinator/bench/shape"
@@ -52,6 +53,35 @@ func TestTakeTakesAllThatWaits(t *testing.T) {
 	close(from)
 	if got := take(t.Context(), from, nil); len(got) != 0 {
 		t.Errorf("of a closed channel: %v", got)
+	}
+}
+
+// TestDeliveriesWaitTogether hands deliveries over as the client library does, one by one: a
+// stage that comes later finds all of them.
+func TestDeliveriesWaitTogether(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	from, to, ended := make(chan amqp.Delivery), make(chan amqp.Delivery, prefetch), make(chan error, 1)
+	go func() { ended <- hand(ctx, from, to) }()
+	for tag := range uint64(prefetch) {
+		from <- amqp.Delivery{DeliveryTag: tag}
+	}
+	from <- amqp.Delivery{} // the hand is empty again: all before it are there
+	for tag := range uint64(prefetch) {
+		if d, ok := next(ctx, to, false); !ok || d.DeliveryTag != tag {
+			t.Fatalf("delivery %d: got %d, %v", tag, d.DeliveryTag, ok)
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("ends with %v", err)
+	}
+	if _, ok := next(ctx, make(chan amqp.Delivery), true); ok {
+		t.Error("there is a delivery after the end")
+	}
+	go func() { ended <- hand(t.Context(), from, to) }()
+	close(from)
+	if err := <-ended; !errors.Is(err, errClosed) {
+		t.Errorf("a closed channel ends with %v", err)
 	}
 }
 

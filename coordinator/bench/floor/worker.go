@@ -53,10 +53,11 @@ func Work(ctx context.Context, cfg Config, ready func() error) error {
 	if err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
+	waiting := make(chan amqp.Delivery, prefetch)
 	w := &worker{cfg: cfg, ch: ch, slots: make(chan struct{}, cfg.Concurrency), completed: make(chan held, prefetch), acked: make(chan held, prefetch)}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, stage := range []func(context.Context, *redis.Client) error{
-		func(ctx context.Context, rdb *redis.Client) error { return w.claim(ctx, rdb, from) },
+		func(ctx context.Context, rdb *redis.Client) error { return w.claim(ctx, rdb, waiting) },
 		w.complete,
 	} {
 		rdb, err := cfg.connectRedis()
@@ -69,6 +70,7 @@ func Work(ctx context.Context, cfg Config, ready func() error) error {
 		}
 		g.Go(func() error { return stage(ctx, rdb) })
 	}
+	g.Go(func() error { return hand(ctx, from, waiting) })
 	g.Go(func() error { return w.ack(ctx) })
 	if err := ready(); err != nil {
 		return err
@@ -79,6 +81,27 @@ func Work(ctx context.Context, cfg Config, ready func() error) error {
 	}
 	return err
 }
+
+// hand lets deliveries wait where a stage can take all of them. The channel of the client
+// library holds none: whoever asks it for what is there is told that nothing is, until the goroutine
+// behind it has run again, and takes messages one by one.
+func hand(ctx context.Context, from <-chan amqp.Delivery, to chan<- amqp.Delivery) error {
+	for {
+		select {
+		case d, ok := <-from:
+			if !ok {
+				return errClosed
+			}
+			if !put(ctx, to, d) {
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+var errClosed = errors.New("rabbitmq closed the channel")
 
 // claim is the first stage: as many deliveries as wait and as there are slots.
 func (w *worker) claim(ctx context.Context, rdb *redis.Client, from <-chan amqp.Delivery) error {
@@ -95,10 +118,7 @@ func (w *worker) claim(ctx context.Context, rdb *redis.Client, from <-chan amqp.
 			} else if !free(w.slots) {
 				break
 			}
-			d, ok, err := next(ctx, from, len(batch) == 0)
-			if err != nil {
-				return err
-			}
+			d, ok := next(ctx, from, len(batch) == 0)
 			if !ok {
 				<-w.slots
 				break
@@ -110,6 +130,9 @@ func (w *worker) claim(ctx context.Context, rdb *redis.Client, from <-chan amqp.
 			h := held{d.DeliveryTag, id(d.Body), t.sleep}
 			batch = append(batch, h)
 			replies = append(replies, claim.EvalSha(ctx, pipe, []string{w.cfg.states()}, h.id, token, 1))
+		}
+		if len(batch) == 0 {
+			return ctx.Err()
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			return fmt.Errorf("claim: %w", err)
@@ -146,24 +169,21 @@ func free(slots chan struct{}) bool {
 	}
 }
 
-// next returns a delivery, and whether there is one; it waits for one if asked to.
-func next(ctx context.Context, from <-chan amqp.Delivery, wait bool) (d amqp.Delivery, ok bool, err error) {
+// next returns a delivery, if there is one; it waits for one if asked to, and until ctx ends.
+func next(ctx context.Context, from <-chan amqp.Delivery, wait bool) (d amqp.Delivery, ok bool) {
 	if !wait {
 		select {
-		case d, ok = <-from:
-			return d, ok, nil
+		case d = <-from:
+			return d, true
 		default:
-			return d, false, nil
+			return d, false
 		}
 	}
 	select {
-	case d, ok = <-from:
-		if !ok {
-			return d, false, errors.New("rabbitmq closed the channel")
-		}
-		return d, true, nil
+	case d = <-from:
+		return d, true
 	case <-ctx.Done():
-		return d, false, ctx.Err()
+		return d, false
 	}
 }
 
