@@ -58,7 +58,10 @@ func (s *Settings) Validate() error {
 }
 
 // Main runs a coordinator process until it is signalled, and exits.
-func Main() { os.Exit(run(os.Args[1:])) }
+func Main() {
+	process.Slacken()
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	var s Settings
