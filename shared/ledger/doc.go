@@ -153,8 +153,9 @@
 //	P:timers                              zset    {kind}|{f}|{n}|{uuid}|{node}|{attempt} by due time; retry, offer, deadline
 //	P:held:flow:{f}, P:held:type:{pool}:{type} set {f}|{n}|{uuid}|{node}|{attempt} of offers set aside
 //	P:holds                               set     what offers are held for, but for paused flows
-//	P:outbox                              stream  kind, flow, cycle, uuid, node, attempt: not yet acted on
-//	P:journal                             stream  capped history of every transition, with epoch and token
+//	P:outbox                              stream  e = kind|flow|cycle|uuid|node|attempt: not yet acted on
+//	P:journal                             stream  r = op|flow|cycle|uuid|node|attempt|epoch|token|worker|detail, the capped history
+//	                                              of every transition
 //	P:workers, P:worker:{id}              set; hash with last_beat and the ttl it counts for
 //	P:coordinators                        zset    {id}|{machine}|{URL of the API} by the end of the announcement
 //	P:once                                hash    era = the etcd that has the once-keys, since = from when on

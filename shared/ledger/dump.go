@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Dump returns every key of the ledger with its content as text: fields and
@@ -70,7 +72,7 @@ func (l *Ledger) dumpKey(ctx context.Context, key string) (string, error) {
 			return "", err
 		}
 		for _, m := range msgs {
-			lines = append(lines, m.ID+" "+fmt.Sprint(m.Values)) // fmt prints maps sorted by key
+			lines = append(lines, m.ID+" "+fmt.Sprint(named(m))) // fmt prints maps sorted by key
 		}
 		return strings.Join(lines, "\n"), nil
 	default:
@@ -82,4 +84,18 @@ func (l *Ledger) dumpKey(ctx context.Context, key string) (string, error) {
 
 func escapePattern(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
+}
+
+// named returns an entry of a stream with a name for each value.
+func named(m redis.XMessage) map[string]any {
+	for one, names := range map[string][]string{journalField: journalFields, outboxField: outboxFields} {
+		if _, ok := m.Values[one]; ok {
+			out := map[string]any{}
+			for i, v := range fields(m, one, names) {
+				out[names[i]] = v
+			}
+			return out
+		}
+	}
+	return m.Values
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 )
@@ -37,15 +38,49 @@ func (l *Ledger) Journal(ctx context.Context, after string, count int64) ([]Reco
 	}
 	out := make([]Record, 0, len(msgs))
 	for _, m := range msgs {
-		field := func(name string) string { s, _ := m.Values[name].(string); return s }
-		r := Record{ID: m.ID, Op: field("op"), Token: field("token"), Worker: field("worker"), Detail: field("detail")}
-		r.Flow, r.Node = ids.FlowID(field("flow")), ids.NodeID(field("node"))
-		r.Cycle, r.N = number(field("cycle")), int(number(field("attempt")))
-		r.UUID, _ = uuid.Parse(field("uuid"))
-		r.Epoch = ids.Epoch(number(field("epoch")))
-		ms, _, _ := strings.Cut(m.ID, "-")
-		r.At = time.UnixMilli(number(ms)).UTC()
-		out = append(out, r)
+		out = append(out, record(m))
 	}
 	return out, nil
+}
+
+// Fields of the journal and of the outbox, in their order. An entry has them in one field,
+// joined by "|", which no id may hold; the last is whatever is left. Entries with a field for each,
+// as they were written once, are read as well.
+var (
+	journalFields = []string{"op", "flow", "cycle", "uuid", "node", "attempt", "epoch", "token", "worker", "detail"}
+	outboxFields  = []string{"kind", "flow", "cycle", "uuid", "node", "attempt"}
+)
+
+// Names of the one field.
+const (
+	journalField = "r"
+	outboxField  = "e"
+)
+
+// fields returns the values of an entry in the order of names; those that it lacks are empty.
+func fields(m redis.XMessage, one string, names []string) []string {
+	if all, ok := m.Values[one].(string); ok {
+		values := strings.SplitN(all, "|", len(names))
+		return append(values, make([]string, len(names)-len(values))...)
+	}
+	values := make([]string, len(names))
+	for i, name := range names {
+		values[i], _ = m.Values[name].(string)
+	}
+	return values
+}
+
+func record(m redis.XMessage) Record {
+	f := fields(m, journalField, journalFields)
+	r := Record{ID: m.ID, Op: f[0], Attempt: attempt(f[1:6]), Epoch: ids.Epoch(number(f[6])), Token: f[7], Worker: f[8], Detail: f[9]}
+	ms, _, _ := strings.Cut(m.ID, "-")
+	r.At = time.UnixMilli(number(ms)).UTC()
+	return r
+}
+
+// attempt reads flow, cycle, uuid, node and attempt.
+func attempt(f []string) ids.Attempt {
+	a := ids.Attempt{Flow: ids.FlowID(f[0]), Cycle: number(f[1]), Node: ids.NodeID(f[3]), N: int(number(f[4]))}
+	a.UUID, _ = uuid.Parse(f[2])
+	return a
 }

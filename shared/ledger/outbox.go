@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -74,12 +73,8 @@ func (l *Ledger) WaitOutbox(ctx context.Context, after string, count int64, bloc
 func entries(msgs []redis.XMessage) []Entry {
 	out := make([]Entry, 0, len(msgs))
 	for _, m := range msgs {
-		field := func(name string) string { s, _ := m.Values[name].(string); return s }
-		e := Entry{ID: m.ID, Kind: Kind(field("kind"))}
-		e.Flow, e.Node = ids.FlowID(field("flow")), ids.NodeID(field("node"))
-		e.Cycle, e.N = number(field("cycle")), int(number(field("attempt")))
-		e.UUID, _ = uuid.Parse(field("uuid"))
-		out = append(out, e)
+		f := fields(m, outboxField, outboxFields)
+		out = append(out, Entry{ID: m.ID, Kind: Kind(f[0]), Attempt: attempt(f[1:])})
 	}
 	return out
 }

@@ -41,10 +41,11 @@ local function flow_key(flow, what) return P .. ':flow:' .. flow .. ':' .. what 
 local function cycle_key(flow, n) return P .. ':flow:' .. flow .. ':cycle:' .. n end
 local function node_key(base, node) return base .. ':node:' .. node .. ':state' end
 
--- The field set never changes, so that Redis stores it once per stream node.
+-- A record is one field: the names of ten, and their places, would be most of what it costs. The
+-- detail is last, since it may hold anything.
 local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
-  redis.call('XADD', P .. ':journal', 'MAXLEN', '~', JOURNAL_MAX, '*', 'op', op, 'flow', flow, 'cycle', n,
-    'uuid', uuid, 'node', node, 'attempt', attempt, 'epoch', EPOCH, 'token', token, 'worker', worker, 'detail', detail)
+  redis.call('XADD', P .. ':journal', 'MAXLEN', '~', JOURNAL_MAX, '*', 'r', op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
+    .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail)
 end
 
 -- noted writes what was refused into the journal. The answer to the caller does
@@ -74,7 +75,7 @@ end
 local function standing(status, attempt) return (status or 'waiting') .. ' ' .. (attempt or '0') end
 
 local function post(kind, flow, n, uuid, node, attempt)
-  redis.call('XADD', P .. ':outbox', '*', 'kind', kind, 'flow', flow, 'cycle', n, 'uuid', uuid, 'node', node, 'attempt', attempt)
+  redis.call('XADD', P .. ':outbox', '*', 'e', kind .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
 end
 
 -- repaired counts and journals one repair: what was put back, and what was wrong.
