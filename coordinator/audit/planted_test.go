@@ -246,7 +246,7 @@ var planted = []struct {
 	{"an open cycle is not listed as such", audit.State, []string{"ZREM :active g|1|{g}"}},
 	{"an ended cycle is listed as open", audit.State, []string{"ZADD :active 1 f|1|{f1}"}},
 	{"a cycle of nobody is listed as open", audit.State, []string{"ZADD :active 1 z|1|{some}"}},
-	{"joins", audit.Counters, []string{"HINCRBY :flow:f:cycle:2:joins b:live 1"}},
+	{"joins", audit.Counters, []string{"HINCRBY :flow:f:cycle:2:joins b:live 2"}},
 	{"joins of an open node", audit.Counters, []string{"HSET :flow:g:cycle:1:joins w:live 1"}},
 	// Nodes.
 	{"a node's status", audit.State, []string{"HSET :flow:f:cycle:2:node:a:state status failed"}},

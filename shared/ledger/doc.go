@@ -141,7 +141,8 @@
 //	P:flow:{f}:triggers                   hash    idempotency key (or uuid) of a trigger → cycle, as long as the cycle
 //	P:flow:{f}:cycle:{n}:status           hash    uuid, occasion, status, counts, deadline, component:{c} when ended,
 //	                                              spread = entry nodes offered so far, archived = part | 1
-//	P:flow:{f}:cycle:{n}:joins            hash    {node}:live, :dead, :failed = decided edges into the node
+//	P:flow:{f}:cycle:{n}:joins            hash    {node}:live, :dead, :failed = decided edges into the node; none
+//	                                              for a node that waits for one other and is ready when that has ended
 //	P:flow:{f}:cycle:{n}:outputs          hash    {node}:{handle} → JSON value
 //	P:flow:{f}:cycle:{n}:node:{node}:state hash   status, attempt, token, worker, times, retry_count, lost, dead
 //	                                              out-edges, held, blocker, spread = successors counted so far,

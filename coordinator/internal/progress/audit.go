@@ -281,7 +281,7 @@ func countEdges(joins map[ids.NodeID]*Join, n *plan.Node, r Record, onFailure st
 		s := &n.Successors[i]
 		j := joins[s.Target]
 		if j == nil {
-			j = &Join{Degree: s.InDegree}
+			j = &Join{Degree: s.InDegree, alone: s.Plain && len(s.Edges) == s.InDegree}
 			joins[s.Target] = j
 		}
 		for range s.Edges {
@@ -301,13 +301,13 @@ func countEdges(joins map[ids.NodeID]*Join, n *plan.Node, r Record, onFailure st
 }
 
 // wrongJoins compares the counters of nodes that still wait: those of others are
-// not looked at any more.
+// not looked at any more, and some are never kept.
 func wrongJoins(p *plan.Plan, s Snapshot, joins map[ids.NodeID]*Join, ended map[int]string) []JoinRepair {
 	var out []JoinRepair
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		j := joins[n.ID]
-		if j == nil || s.Nodes[n.ID].Status != task.Waiting || ended[n.Component] != "" {
+		if j == nil || j.uncounted() || s.Nodes[n.ID].Status != task.Waiting || ended[n.Component] != "" {
 			continue
 		}
 		for _, c := range []struct {

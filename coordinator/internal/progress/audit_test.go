@@ -185,9 +185,9 @@ func TestAuditOfTornScripts(t *testing.T) {
 	}{
 		{"done and not counted", progress.Record{Status: task.Succeeded, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["completed_nodes"] = 0 },
 			progress.Findings{Counters: map[string]int{"completed_nodes": 1, "succeeded_nodes": 1},
-				Joins: []progress.JoinRepair{{Field: "n1:live", Right: 1}}, Nodes: []progress.NodeRepair{{Node: "n1", Seen: task.Waiting, Kind: "ready"}}}},
+				Nodes: []progress.NodeRepair{{Node: "n1", Seen: task.Waiting, Kind: "ready"}}}},
 		{"counted and its edges not", progress.Record{Status: task.Succeeded, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["succeeded_nodes"] = 1 },
-			progress.Findings{Joins: []progress.JoinRepair{{Field: "n1:live", Right: 1}}, Nodes: []progress.NodeRepair{{Node: "n1", Seen: task.Waiting, Kind: "ready"}}}},
+			progress.Findings{Nodes: []progress.NodeRepair{{Node: "n1", Seen: task.Waiting, Kind: "ready"}}}},
 		{"failed and its component open", progress.Record{Status: task.Failed, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["failed_nodes"] = 1 },
 			progress.Findings{Sweep: []progress.SweepRepair{{Component: 0, How: "failed", Node: "n0"}}}},
 		{"stopped and its component open", progress.Record{Status: task.Stopped, Attempt: 1}, func(s *progress.Snapshot) { s.Counters["stopped_nodes"] = 1 },

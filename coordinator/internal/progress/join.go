@@ -22,7 +22,12 @@ const (
 type Join struct {
 	Live, Dead, Failed int
 	Degree             int // edges in all
+
+	alone bool // one node leads to it, and all of that node's edges live are enough: see ledger's script prelude
 }
+
+// uncounted reports whether the join was decided at once, so that no counter knows of it.
+func (j Join) uncounted() bool { return j.alone && j.Live == j.Degree }
 
 // Decided reports whether every edge has a result.
 func (j Join) Decided() bool { return j.Live+j.Dead+j.Failed >= j.Degree }

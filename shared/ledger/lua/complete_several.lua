@@ -14,13 +14,15 @@ local leases, replies, posts = {}, {}, false
 -- decided returns how many edges are decided into the targets that an attempt names, as this call knows.
 local function decided(c, i, count)
   local value, names, unknown = c.joins, {}, {}
-  for k = 0, count - 1 do
-    local target = ARGV[i + k * 6]
-    local live, dead, failed = target .. ':live', target .. ':dead', target .. ':failed'
-    names[3 * k + 1], names[3 * k + 2], names[3 * k + 3] = live, dead, failed
-    if value[live] == nil then
-      local u = #unknown
-      unknown[u + 1], unknown[u + 2], unknown[u + 3] = live, dead, failed
+  for a = i, i + 6 * (count - 1), 6 do
+    if not alone(a) then
+      local target, k = ARGV[a], #names
+      local live, dead, failed = target .. ':live', target .. ':dead', target .. ':failed'
+      names[k + 1], names[k + 2], names[k + 3] = live, dead, failed
+      if value[live] == nil then
+        local u = #unknown
+        unknown[u + 1], unknown[u + 2], unknown[u + 3] = live, dead, failed
+      end
     end
   end
   if #unknown > 0 then

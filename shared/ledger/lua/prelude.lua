@@ -195,37 +195,48 @@ end
 
 local FINAL = { succeeded = true, failed = true, skipped = true, stopped = true, cancelled = true, unknown = true }
 
+-- alone tells whether the node that ended, and no other, leads to a target, which needs nothing but
+-- that these edges are live: it is ready at once, and nothing of it is ever counted. ARGV[a..] is a group of weigh.
+local function alone(a) return ARGV[a + 2] == '1' and ARGV[a + 3] == ARGV[a + 1] end
+
 -- weigh reads what counting decided edges into their targets would make of them. ARGV
 -- from i on holds count groups of six: target, in-degree, plain (1 or 0), and how many
 -- edges are live, dead and failed. A plain target whose edges are all live becomes
 -- ready; any other target that is now decided is posted for the leader. old is how many edges are
--- decided by now, three numbers a target, if the caller knows.
+-- decided by now, three numbers for each target that is not alone, if the caller knows.
 local function weigh(base, i, count, old)
-  local w = { counters = {}, moves = {} }
+  local w, names, keys = { counters = {}, moves = {} }, {}, {}
+  local counters, moves = w.counters, w.moves
   if count == 0 then return w end
-  local names, keys = {}, {}
-  for k = 0, count - 1 do
-    local target = ARGV[i + k * 6]
-    names[3 * k + 1], names[3 * k + 2], names[3 * k + 3] = target .. ':live', target .. ':dead', target .. ':failed'
-  end
-  old = old or redis.call('HMGET', base .. ':joins', unpack(names))
-  for k = 0, count - 1 do
-    local a, sum, live = i + k * 6, 0, false
-    for r = 1, 3 do
-      local have, add = tonumber(old[3 * k + r] or '0'), tonumber(ARGV[a + 2 + r])
-      if add > 0 then
-        have = have + add
-        w.counters[#w.counters + 1] = names[3 * k + r]
-        w.counters[#w.counters + 1] = str(have)
-        if r == 1 then live = have end
-      end
-      sum = sum + have
+  for a = i, i + 6 * (count - 1), 6 do
+    if not alone(a) then
+      local target, k = ARGV[a], #names
+      names[k + 1], names[k + 2], names[k + 3] = target .. ':live', target .. ':dead', target .. ':failed'
     end
-    if ARGV[a + 2] == '1' and live == tonumber(ARGV[a + 1]) then
-      w.moves[#w.moves + 1] = { node = ARGV[a], ready = true }
-      keys[#keys + 1] = node_key(base, ARGV[a])
-    elseif sum >= tonumber(ARGV[a + 1]) then
-      w.moves[#w.moves + 1] = { node = ARGV[a] }
+  end
+  if #names > 0 then old = old or redis.call('HMGET', base .. ':joins', unpack(names)) end
+  local k = 0
+  for a = i, i + 6 * (count - 1), 6 do
+    local target, ready = ARGV[a], true
+    if not alone(a) then
+      local sum, degree, live = 0, tonumber(ARGV[a + 1]), false
+      for r = 1, 3 do
+        local have, add = tonumber(old[k + r] or '0'), tonumber(ARGV[a + 2 + r])
+        if add > 0 then
+          have = have + add
+          counters[#counters + 1] = names[k + r]
+          counters[#counters + 1] = str(have)
+          if r == 1 then live = have end
+        end
+        sum = sum + have
+      end
+      k = k + 3
+      ready = ARGV[a + 2] == '1' and live == degree
+      if not ready and sum >= degree then moves[#moves + 1] = { node = target } end
+    end
+    if ready then
+      moves[#moves + 1] = { node = target, ready = true }
+      keys[#keys + 1] = node_key(base, target)
     end
   end
   w.fresh = #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 -- nearly always: none has a record yet

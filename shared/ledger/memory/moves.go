@@ -154,9 +154,11 @@ func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger
 			sum[decided(index)]++
 			index++
 		}
-		name := string(s.Target)
-		live, dead, failed := l.count(joins, name+":live", sum[ledger.Live]), l.count(joins, name+":dead", sum[ledger.Dead]),
-			l.count(joins, name+":failed", sum[ledger.FailedSource])
+		name, alone := string(s.Target), s.Plain && sum[ledger.Live] == int64(s.InDegree) // nothing is counted then
+		live, dead, failed := sum[ledger.Live], sum[ledger.Dead], sum[ledger.FailedSource]
+		if !alone {
+			live, dead, failed = l.count(joins, name+":live", live), l.count(joins, name+":dead", dead), l.count(joins, name+":failed", failed)
+		}
 		target := p.of(s.Target)
 		switch {
 		case s.Plain && sum[ledger.Live] > 0 && live == int64(s.InDegree):
