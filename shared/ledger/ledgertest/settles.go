@@ -104,6 +104,30 @@ var settles = []testCase{
 		k.equal(joins, map[string]string{"j:live": "3"})
 		k.equal(len(k.posted(ledger.KindDecide)), 0)
 	}},
+	{"edges that are all a node waits for are not counted", func(k *kit) {
+		p, c := k.run("a.x>b a.y>b b>j a>j")
+		k.finish(p, c, "a")
+		k.status(c, "b", task.Ready)
+		joins, err := k.Joins(k.ctx, flow, c.Cycle)
+		k.ok(err)
+		k.equal(joins, map[string]string{"j:live": "1"})
+		k.finish(p, c, "b")
+		k.status(c, "j", task.Ready)
+		joins, err = k.Joins(k.ctx, flow, c.Cycle)
+		k.ok(err)
+		k.equal(joins, map[string]string{"j:live": "2"})
+	}},
+	{"edges that are all a node waits for are counted when one is dead", func(k *kit) {
+		p, c := k.run("a.x>b a.y>b")
+		done := success(p, k.claim(attempt(c, "a", 1)))
+		done.Decided = func(i int) ledger.Result { return ledger.Result(i) } // live, dead
+		k.ok(k.Complete(k.ctx, done))
+		k.status(c, "b", task.Waiting)
+		joins, err := k.Joins(k.ctx, flow, c.Cycle)
+		k.ok(err)
+		k.equal(joins, map[string]string{"b:live": "1", "b:dead": "1"})
+		k.equal(len(k.posted(ledger.KindDecide)), 1)
+	}},
 	{"dead edges are for the leader to decide", func(k *kit) {
 		p, c := k.run("a.x>j a.y>j b>j j>z")
 		done := success(p, k.claim(attempt(c, "a", 1)))
