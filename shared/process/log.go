@@ -33,11 +33,18 @@ type redactor struct{ out io.Writer }
 
 func (r redactor) Write(p []byte) (int, error) {
 	q := p
-	if bytes.Contains(p, []byte("://")) || bytes.Contains(p, []byte("=")) {
+	if mayHide(p) {
 		q = []byte(Redact(string(p)))
 	}
 	if _, err := r.out.Write(q); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// mayHide reports whether Redact may find something in a line. In most it does not, and
+// to search one costs more than to write it.
+func mayHide(line []byte) bool {
+	url := bytes.Index(line, []byte("://"))
+	return url >= 0 && bytes.IndexByte(line[url:], '@') >= 0 || bytes.ContainsAny(line, "?&;")
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"pgregory.net/rapid"
 )
 
 func TestRedact(t *testing.T) {
@@ -142,5 +143,20 @@ func TestDescribeVersion(t *testing.T) {
 		if got := describe(tt.linked, tt.info); got != tt.want {
 			t.Errorf("version %q, want %q", got, tt.want)
 		}
+	}
+}
+
+// TestWhatIsNotSearchedHidesNothing: a line that is written as it is, is one that Redact
+// leaves alone.
+func TestWhatIsNotSearchedHidesNothing(t *testing.T) {
+	piece := rapid.SampledFrom([]string{"://", ":", "@", "/", "?", "&", ";", "=", "#", " ", `"`, "u", "token", "password", "api_key", "amqp"})
+	rapid.Check(t, func(t *rapid.T) {
+		line := strings.Join(rapid.SliceOfN(piece, 0, 12).Draw(t, "pieces"), "")
+		if !mayHide([]byte(line)) && Redact(line) != line {
+			t.Fatalf("%q is not searched, and Redact makes it %q", line, Redact(line))
+		}
+	})
+	if mayHide([]byte(`cycle ended: flow=f cycle=7 trigger=manual broker=amqp://127.0.0.1:5672/`)) {
+		t.Error("an ordinary line is searched")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -22,31 +24,36 @@ const (
 // leads, to those who wait for one. The zero Endings is ready.
 type Endings struct {
 	mu      sync.Mutex
-	waiting map[ids.FlowID]map[chan ledger.CycleState]struct{}
+	waiting map[ids.FlowID]map[chan *ledger.CycleState]struct{}
 }
 
 // Ended tells that a cycle has ended. It does not wait: who misses it looks.
 func (e *Endings) Ended(c ledger.CycleState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.waiting[c.Flow]) == 0 {
+		return
+	}
+	shared := new(c)
 	for heard := range e.waiting[c.Flow] {
 		select {
-		case heard <- c:
+		case heard <- shared:
 		default:
 		}
 	}
 }
 
-// listen returns what is heard of a flow until stop is called.
-func (e *Endings) listen(f ids.FlowID) (heard chan ledger.CycleState, stop func()) {
-	heard = make(chan ledger.CycleState, 16)
+// listen returns what is heard of a flow until stop is called. What is heard belongs to
+// all who listen.
+func (e *Endings) listen(f ids.FlowID) (heard chan *ledger.CycleState, stop func()) {
+	heard = make(chan *ledger.CycleState, 16)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.waiting == nil {
-		e.waiting = map[ids.FlowID]map[chan ledger.CycleState]struct{}{}
+		e.waiting = map[ids.FlowID]map[chan *ledger.CycleState]struct{}{}
 	}
 	if e.waiting[f] == nil {
-		e.waiting[f] = map[chan ledger.CycleState]struct{}{}
+		e.waiting[f] = map[chan *ledger.CycleState]struct{}{}
 	}
 	e.waiting[f][heard] = struct{}{}
 	return heard, func() {
@@ -68,29 +75,40 @@ func (c *Control) RunCycle(ctx context.Context, id ids.FlowID, key string, wait 
 	if err != nil || api.CycleEnded(s.Status) {
 		return s, err
 	}
-	over, look := time.NewTimer(wait), time.NewTicker(lookAgain)
-	defer over.Stop()
-	defer look.Stop()
-	for looked := time.Now(); ; {
+	own, err := uuid.Parse(s.UUID)
+	if err != nil {
+		return s, err
+	}
+	p, began := c.of(id), time.Now()
+	next := time.NewTimer(min(wait, p.patience())) // one timer for both: each that is set may wake a thread
+	defer next.Stop()
+	for {
 		select {
 		case e := <-heard:
-			if e.UUID.String() == s.UUID {
-				return cycleSummary(e, e.CompletedAt), nil
+			if e.UUID == own {
+				return cycleSummary(*e, e.CompletedAt), nil
 			}
-		case now := <-look.C:
-			if p := c.of(id); p.Leads != nil && p.Leads() && now.Sub(looked) < lookRarely {
-				continue
+		case <-next.C:
+			left := wait - time.Since(began)
+			if left <= 0 {
+				return c.summary(ctx, id, s.Cycle)
 			}
-			looked = now
-			if e, err := c.of(id).Ledger.Cycle(ctx, id, s.Cycle); err != nil {
+			if e, err := p.Ledger.Cycle(ctx, id, s.Cycle); err != nil {
 				return s, translate(err, cycleName(id, s.Cycle))
 			} else if e.Ended() {
 				return cycleSummary(e, e.CompletedAt), nil
 			}
-		case <-over.C:
-			return c.summary(ctx, id, s.Cycle)
+			next.Reset(min(left, p.patience()))
 		case <-ctx.Done():
 			return s, ctx.Err()
 		}
 	}
+}
+
+// patience is how long the end of a cycle may go unheard of before it is looked for.
+func (p *Part) patience() time.Duration {
+	if p.Leads != nil && p.Leads() {
+		return lookRarely
+	}
+	return lookAgain
 }

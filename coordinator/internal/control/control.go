@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -116,22 +117,24 @@ func (c *Control) get(ctx context.Context, f ids.FlowID) (*registry.Flow, error)
 
 // again repeats do while it fails with one of these errors, up to settle.
 func again(ctx context.Context, do func() error, while ...error) error {
+	passing := func(err error) bool {
+		return slices.ContainsFunc(while, func(w error) bool { return errors.Is(err, w) })
+	}
+	err := do()
+	if !passing(err) { // nearly always; a timer that nobody needs costs as much as the call
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	t := time.NewTicker(25 * time.Millisecond)
 	defer t.Stop()
 	for {
-		err := do()
-		passing := false
-		for _, w := range while {
-			passing = passing || errors.Is(err, w)
-		}
-		if !passing {
-			return err
-		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
+			return err
+		}
+		if err = do(); !passing(err) {
 			return err
 		}
 	}

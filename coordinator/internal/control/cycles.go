@@ -63,7 +63,7 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 	if out.Before {
 		return c.summary(ctx, id, out.Cycle)
 	}
-	c.cfg.Log.Info("cycle started by hand", "flow", id, "cycle", out.Cycle)
+	c.cfg.Log.Debug("cycle started by hand", "flow", id, "cycle", out.Cycle)
 	return cycleSummary(ledger.CycleState{
 		Flow: id, Cycle: out.Cycle, UUID: out.UUID, Status: api.CycleRunning, Trigger: api.TriggerManual, Revision: p.Revision,
 		StartedAt: out.At, Total: int64(len(p.Nodes)),
@@ -72,26 +72,20 @@ func (c *Control) StartCycle(ctx context.Context, id ids.FlowID, key string) (ap
 
 // start starts a cycle in a round trip with others: starts may be many, and a call with a
 // deadline has one of its own. When ctx ends first, a call that waits for others is not
-// made; one that is out may start its cycle all the same, as one may whose answer is lost.
+// made; one that is out is let finish, within the bounds that the ledger's client has.
 func start(ctx context.Context, l *ledger.Ledger, s ledger.Start) (ledger.Started, error) {
-	type answer struct {
-		ledger.Started
-		err error
+	out, err := l.StartCycle(unhurried{ctx}, 0, s)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("start cycle of %s: %w: %w", s.Plan.Flow, ledger.ErrUnavailable, ctx.Err())
 	}
-	heard := make(chan answer, 1)
-	waits, leave := context.WithCancel(context.WithoutCancel(ctx))
-	defer leave()
-	go func() { // ends when Redis answers, or the time is over that a connection is given for it
-		out, err := l.StartCycle(waits, 0, s)
-		heard <- answer{out, err}
-	}()
-	select {
-	case a := <-heard:
-		return a.Started, a.err
-	case <-ctx.Done():
-		return ledger.Started{}, fmt.Errorf("start cycle of %s: %w: %w", s.Plan.Flow, ledger.ErrUnavailable, ctx.Err())
-	}
+	return out, err
 }
+
+// unhurried is a context that ends as its own does and tells no deadline.
+type unhurried struct{ context.Context }
+
+// Deadline implements context.Context.
+func (unhurried) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 func (c *Control) summary(ctx context.Context, id ids.FlowID, n int64) (api.CycleSummary, error) {
 	s, err := c.of(id).Ledger.Cycle(ctx, id, n)

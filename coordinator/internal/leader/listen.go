@@ -34,7 +34,7 @@ func (r *reign) offered(n int) {
 func (r *reign) closed(_ context.Context, c ledger.CycleState) error {
 	r.Plans.Forget(c.Flow, c.UUID)
 	took := c.CompletedAt.Sub(c.StartedAt)
-	args := []any{"flow", c.Flow, "cycle", c.Cycle, "status", c.Status, "nodes", c.Total, "took", took.Round(time.Millisecond)}
+	args := []any{"flow", c.Flow, "cycle", c.Cycle, "trigger", c.Trigger, "status", c.Status, "nodes", c.Total, "took", took.Round(time.Millisecond)}
 	for _, s := range []task.Status{task.Succeeded, task.Failed, task.Skipped, task.Stopped, task.Cancelled, task.Unknown} {
 		if n := c.Counts[s]; n > 0 {
 			args = append(args, string(s), n)
