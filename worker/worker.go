@@ -33,7 +33,8 @@ import (
 	"github.com/tradingflow/weather-station/worker/node"
 )
 
-// Source is the task queue as a worker uses it.
+// Source is the task queue as a worker uses it. One that is far from the worker, so that a
+// message is long on its way, should be an intake.Ahead too: then some may wait here.
 type Source interface {
 	Run(ctx context.Context) error
 	Slot(queue string) (taskqueue.Slot, error)
@@ -174,7 +175,9 @@ func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, re
 	work := process.Service{Name: "intake", Run: func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { reporter.draining.Store(true); health.Drain("shutting down") })
 		defer stop()
+		ahead, _ := source.(intake.Ahead)
 		return intake.Run(ctx, intake.Config{
+			Ahead:  ahead,
 			Ledger: l, Partitions: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
 			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran, QueueOnly: cfg.QueueOnly,
 			Settler: &settle.Settler{Ledger: l, Log: log},

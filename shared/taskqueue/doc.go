@@ -23,8 +23,8 @@
 // ErrDisconnected at once.
 //
 // Receiving is by slots. A slot holds one delivery; the broker is told how many slots
-// a process has (as its consumer's prefetch), so a worker never hoards messages that
-// another could take. When the connection breaks, every open
+// a process has (as its consumer's prefetch), less those that it calls spare, so a worker
+// hoards no messages that another could take. When the connection breaks, every open
 // delivery becomes stale: its Ack returns ErrStale and does nothing, because the
 // broker has already queued the message again and its tag may by now belong to
 // another message. The client library's own recovery is off for that reason: it

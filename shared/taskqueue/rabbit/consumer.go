@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
@@ -24,6 +26,9 @@ type Consumer struct {
 	conn    *connection     // nil while there is none
 	ctx     context.Context // of conn's generation
 	running sync.WaitGroup  // everything that belongs to the generation
+
+	questions *amqp.Channel // of conn, for questions; nil = the next one opens it
+	asking    bool          // one is out
 }
 
 // NewConsumer returns a Consumer that connects when Run is called.
@@ -56,7 +61,7 @@ func (c *Consumer) attach(f *feed) {
 
 func (c *Consumer) leave() {
 	c.mu.Lock()
-	c.conn, c.ctx = nil, nil
+	c.conn, c.ctx, c.questions = nil, nil, nil
 	c.mu.Unlock()
 	c.running.Wait()
 }
@@ -88,6 +93,11 @@ func (c *Consumer) Slot(queue string) (taskqueue.Slot, error) {
 	if c.ended {
 		return nil, ErrClosed
 	}
+	return c.feed(queue).slot(), nil
+}
+
+// feed returns the feed of a queue; the caller holds mu.
+func (c *Consumer) feed(queue string) *feed {
 	f := c.feeds[queue]
 	if f == nil {
 		f = newFeed(c, queue)
@@ -96,5 +106,18 @@ func (c *Consumer) Slot(queue string) (taskqueue.Slot, error) {
 			c.attach(f)
 		}
 	}
-	return f.slot(), nil
+	return f
+}
+
+// Spare says that n of the slots of a queue are spare: the broker sends so many fewer
+// messages than there are slots for, whichever of them they come to. What is here stays when
+// n is raised.
+func (c *Consumer) Spare(queue string, n int) {
+	c.mu.Lock()
+	f := c.feed(queue)
+	c.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spare = n
+	f.poke()
 }

@@ -67,14 +67,17 @@
 // slots to work on them, which is all that the broker must be told; it need not know of
 // each. Messages go to the slots that wait, in one goroutine (feed, session) that alone
 // talks to the broker: it takes all acks that wait by then, and acks those that are the
-// channel's first open ones with one frame. A lone ack goes out at once. There is no
-// look-ahead beyond the slots: a message would wait behind a busy slot while another
-// worker idles.
+// channel's first open ones with one frame. A lone ack goes out at once. The feed looks no further
+// ahead than its slots: a message would wait behind a busy one while another
+// worker idles. A process that wants messages to wait for it takes more slots than it can
+// work on at once and says how many of them are spare (Spare): no message is wanted for those. It may
+// say otherwise at any time, and then that counts for what the broker sends from now on.
+// What is here by then stays.
 //
 // A consumer's prefetch can't be changed, and quorum queues know none for a whole channel.
 // So what counts is the sum: of the prefetch of each consumer, and of the open messages of
 // each that was cancelled. It never exceeds the number of slots that hold a message of this
-// generation or could. Slots count from their first Receive on; one whose delivery became
+// generation or could, less the spare ones. Slots count from their first Receive on; one whose delivery became
 // stale, was acked early or was handed back, is busy and counts again from its next Receive. Where the sum
 // falls short a consumer is added, for all missing slots together and at most every
 // 20 milliseconds. Where it would exceed, a consumer is cancelled and what arrived

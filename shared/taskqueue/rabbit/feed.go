@@ -19,7 +19,8 @@ type feed struct {
 
 	mu      sync.Mutex
 	slots   map[*slot]bool // open ones
-	wanted  int            // how many of them hold a message of this generation, or could
+	counted int            // how many of them hold a message of this generation, or could
+	spare   int            // so many fewer messages are wanted than slots are counted
 	holding int            // how many do
 	line    []*slot        // those that wait; the last one came last and is served first
 	ready   []*delivery    // messages that no slot has asked for yet
@@ -122,7 +123,10 @@ func (f *feed) take(s *slot) *delivery {
 }
 
 // surplus is how many messages have arrived for which there is no slot.
-func (f *feed) surplus() int { return len(f.ready) - (f.wanted - f.holding) }
+func (f *feed) surplus() int { return len(f.ready) - (f.wanted() - f.holding) }
+
+// wanted is how many messages of this generation may be here; the caller holds mu.
+func (f *feed) wanted() int { return max(0, f.counted-f.spare) }
 
 // count takes s among the slots that messages are wanted for, or out.
 func (f *feed) count(s *slot, in bool) {
@@ -130,9 +134,9 @@ func (f *feed) count(s *slot, in bool) {
 		return
 	}
 	if s.counted = in; in {
-		f.wanted++
+		f.counted++
 	} else {
-		f.wanted--
+		f.counted--
 	}
 	f.poke()
 }

@@ -107,7 +107,7 @@ func (s *session) end() {
 // message is then with the consumer, and shows nowhere, until its channel is closed.
 func (s *session) renew(now time.Time) error {
 	s.mu.Lock()
-	due := len(s.line) > 0 && now.After(s.until)
+	due := len(s.line) > 0 && s.holding < s.wanted() && now.After(s.until)
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -213,7 +213,7 @@ func (s *session) shrink(early, backs []*delivery) error {
 func (s *session) excessive() (least *consumption) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.granted() <= s.wanted {
+	if s.granted() <= s.wanted() {
 		return nil
 	}
 	for _, c := range s.current.consumptions {
@@ -236,7 +236,7 @@ func (s *session) granted() int {
 // after the other, from messages of a cancelled consumption, are taken together.
 func (s *session) grow() (later time.Duration, err error) {
 	s.mu.Lock()
-	missing := s.wanted - s.granted()
+	missing := s.wanted() - s.granted()
 	consumes := slices.ContainsFunc(s.current.consumptions, func(c *consumption) bool { return c.live })
 	s.mu.Unlock()
 	if missing <= 0 {

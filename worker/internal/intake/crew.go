@@ -2,6 +2,7 @@ package intake
 
 import (
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -10,14 +11,23 @@ const patience = time.Second
 
 // crew is the places at which tasks run, as many as there are slots, and as many reports
 // that may be under way. A message of several tasks takes a place for each of them.
-type crew struct{ places, reports chan struct{} }
+type crew struct {
+	places, reports chan struct{}
 
-func newCrew(n int) *crew { return &crew{make(chan struct{}, n), make(chan struct{}, n)} }
+	brisk chan<- struct{} // told when a round was; nil = nobody asks
+	mu    sync.Mutex
+	pace  pace
+}
+
+func newCrew(n int) *crew {
+	return &crew{places: make(chan struct{}, n), reports: make(chan struct{}, n), pace: pace{places: n}}
+}
 
 // try takes a place if one is free.
 func (c *crew) try() bool {
 	select {
 	case c.places <- struct{}{}:
+		c.entered()
 		return true
 	default:
 		return false
@@ -31,6 +41,7 @@ func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
 	}
 	select {
 	case c.places <- struct{}{}:
+		c.entered()
 		return true
 	case <-over:
 		return false
@@ -39,7 +50,27 @@ func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
 	}
 }
 
-func (c *crew) leave() { <-c.places }
+func (c *crew) entered() {
+	if c.brisk == nil || c.idle() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pace.filled(time.Now())
+}
+
+func (c *crew) leave() {
+	full := !c.idle()
+	<-c.places
+	if c.brisk == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pace.leave(full, time.Now()) {
+		signal(c.brisk)
+	}
+}
 
 // idle tells whether a place is free besides those that are taken.
 func (c *crew) idle() bool { return len(c.places) < cap(c.places) }
@@ -73,7 +104,11 @@ func (s *server) enterWithin(d time.Duration) bool {
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
-	return s.crew.enter(t.C, s.taking.Done())
+	if s.crew.enter(t.C, s.taking.Done()) {
+		return true
+	}
+	s.lookout.waited()
+	return false
 }
 
 // leave gives up the slot's own place, if no task has it.

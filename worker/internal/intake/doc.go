@@ -1,14 +1,41 @@
 // Package intake takes tasks and sees each through: claim, run, settle, ack. One
-// goroutine serves one slot, and a slot holds one message, so a worker never has
-// a message that another could work on.
+// goroutine serves one slot, and a slot holds one message. As a rule messages come for as many
+// slots as there are places, so a worker has no message that another could work on.
 //
-// A task runs at a place, and there are as many as slots. It has the place from before
+// A task runs at a place. It has the place from before
 // its claim until its handler has returned. Its report goes out then without a place, unless
 // a successor may follow at it, so the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
 // together would else wait for one round trip after the other. As many reports as there
 // are places may be under way; a task that ends while they are keeps its place until one
-// is answered. So a worker that can't reach Redis holds as many results as it has slots,
+// is answered. So a worker that can't reach Redis holds as many results as it has places,
 // and those of the tasks that ran on, which keep all places: it claims nothing more.
+//
+// # Messages ahead
+//
+// Of one message for each place none is here when a place is left: the next one comes when the report
+// is in and the broker has the ack and has sent it, two to five milliseconds later, and for nodes of 50 that
+// is a tenth of a worker's time. So there are twice as many slots as places. Half of them are
+// spare, and nothing is sent for those, until it harms nobody that messages wait here for a
+// place (ahead.go): all places are taken, as many as there are were left within a tenth of a second
+// (pace.go), and the broker says that messages wait in the queue. Every other worker has all that
+// it takes then. It is looked at again and again, 20 times a second at most and only while places turn over
+// so fast; after a quarter of a second in which nothing waited in the queue, or nodes took longer, half of
+// the slots are spare again.
+//
+// What may go wrong with it, and what becomes of such a message:
+//
+//   - The nodes that follow take long. A message that found no place within a tenth of a second
+//     is handed back, and so is each that waits; no more come.
+//   - Other workers become idle meanwhile, or new ones come: they miss what waits here, for that
+//     tenth of a second at most.
+//   - The broker does not tell what waits, or not in time: nothing comes ahead, as if there
+//     were no spare slots.
+//   - The worker drains: what waits goes back at once, as any message that was not claimed.
+//   - The connection is lost, or the worker: the broker delivers what waited to others, and
+//     nothing of it had begun. A message that is stale by then is claimed all the same, as any is, by
+//     one of those that have it.
+//   - The flow is paused, or its cycle ends: the claim of what waited is refused. Nothing is
+//     claimed before it has a place, so a node that waits here is nobody's.
 //
 // # Messages of several tasks
 //

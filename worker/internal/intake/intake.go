@@ -77,6 +77,7 @@ type Config struct {
 	Log      hclog.Logger
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
 
+	Ahead      Ahead      // nil = no message waits here for a place, but with others
 	Partitions Partitions // nil = nobody asks
 	QueueOnly  bool       // every node is taken from the queue
 }
@@ -115,14 +116,22 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Runner = &runner
 	var slots sync.WaitGroup
 	var declined sync.Map
-	crew := newCrew(cfg.Slots)
-	for range cfg.Slots {
+	crew, n := newCrew(cfg.Slots), cfg.Slots
+	var ahead *lookout
+	if cfg.Ahead != nil {
+		ahead, n = newLookout(cfg.Ahead, cfg.Queue, cfg.Slots, cfg.Log), 2*n
+		crew.brisk = ahead.brisk
+		looking, end := context.WithCancel(taking)
+		defer end()
+		watch.Go(func() { ahead.run(looking) })
+	}
+	for range n {
 		slot, err := cfg.Source.Slot(cfg.Queue)
 		if err != nil {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, hands: &pool, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, lookout: ahead, hands: &pool, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -170,6 +179,7 @@ type server struct {
 	held     ids.Attempt // of the message in hand
 	declined *sync.Map   // node types, of all slots
 	crew     *crew       // of all slots
+	lookout  *lookout    // of all slots; nil = none
 	hands    *hands.Pool // of all slots
 	placed   bool        // the slot has a place for its message
 	crowded  bool        // it found none for the last one

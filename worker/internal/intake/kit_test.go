@@ -77,8 +77,10 @@ func (w *world) start(slots int) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.stop = cancel
 	log := hclog.New(&hclog.LoggerOptions{Output: &w.text})
+	ahead, _ := w.source.(intake.Ahead)
 	go func() {
 		w.done <- intake.Run(ctx, intake.Config{
+			Ahead:  ahead,
 			Ledger: w, Source: w.source, Claims: w, Once: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
 			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log, QueueOnly: w.queueOnly,
 			Settler: &settle.Settler{Ledger: w, Log: log},

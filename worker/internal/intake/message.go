@@ -35,9 +35,12 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 		s.Log.Error("tasks of a message can't be read and are dropped", "error", err)
 	}
 	s.held = tasks[0].Attempt
-	if !s.placed && !s.enterWithin(patience) {
-		s.crowded = s.taking.Err() == nil
-		return requeue
+	if !s.placed {
+		d := s.lookout.patience()
+		if !s.enterWithin(d) {
+			s.crowded = s.taking.Err() == nil && d == patience // else none is wanted for it
+			return requeue
+		}
 	}
 	s.placed = false // the first task has it
 	m := &message{Delivery: d}
