@@ -44,8 +44,8 @@ type Settings struct {
 	Lease             time.Duration `help:"How long a claim lasts without a heartbeat; the same on every worker and coordinator." default:"10s"`
 	RepairWithin      time.Duration `help:"What a server has lost is put back within this time once it answers; 2s at least." default:"5s"`
 	MaxLost           int           `help:"How often a node may lose its worker before it fails." default:"3"`
-	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived." default:"10"`
-	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all." default:"100"`
+	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived, some at a time." default:"10"`
+	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all; older ones are removed, some at a time." default:"100"`
 	OnceKeep          time.Duration `help:"How long the once-key of an at-most-once node is kept in etcd after its cycle is forgotten." default:"24h"`
 	JournalMax        int64         `help:"About how many entries the journal keeps." default:"200000"`
 	AlertWebhook      string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`

@@ -26,37 +26,7 @@ type Archive struct {
 // ArchiveCycle replaces an ended cycle's records by an Archive. Errors: ErrGone,
 // ErrBusy when the cycle has not ended.
 func (l *Ledger) ArchiveCycle(ctx context.Context, epoch ids.Epoch, c CycleState, nodes []ids.NodeID) error {
-	var blob []byte
-	if !c.Archiving { // otherwise the record is stored already and the rest of the keys has to go
-		states, err := l.Nodes(ctx, c.Flow, c.Cycle, nodes)
-		if err != nil {
-			return err
-		}
-		a := Archive{Nodes: states}
-		if number(c.Raw["output_bytes"]) <= maxArchivedOutputs {
-			all, err := l.rdb.HGetAll(ctx, l.cycleKey(c.Flow, c.Cycle, "outputs")).Result()
-			if err != nil {
-				return fmt.Errorf("read outputs of %s/%d: %w", c.Flow, c.Cycle, classify(err))
-			}
-			a.Outputs = make(map[string]json.RawMessage, len(all))
-			for k, v := range all {
-				a.Outputs[k] = json.RawMessage(v)
-			}
-		} else {
-			a.OutputsDropped = true
-		}
-		if blob, err = pack(a); err != nil {
-			return fmt.Errorf("archive %s/%d: %w", c.Flow, c.Cycle, err)
-		}
-	}
-	return inParts(nodes, func(part []ids.NodeID, last int) error {
-		args := []any{string(c.Flow), c.Cycle, c.UUID.String(), blob, last}
-		for _, n := range part {
-			args = append(args, string(n))
-		}
-		r, err := l.call(ctx, "archive_cycle", epoch, args...)
-		return removed("archive", c.Flow, c.Cycle, r, err)
-	})
+	return l.ArchiveCycles(ctx, epoch, []CycleState{c}, [][]ids.NodeID{nodes})
 }
 
 // ReadArchive returns an archived cycle's record. ErrGone when there is none.

@@ -1,8 +1,10 @@
 // Package retention keeps the ledger small: of each flow it archives the ended
 // cycles past the newest few and removes those past the newest many. It works
-// when a cycle ends and once over all flows at the start of a leadership, a flow
-// at a time, beside the work and never in its way. Running cycles count but are
-// never touched. Both steps may be repeated and survive a leader's death in the
+// when some more cycles have ended and once over all flows at the start of a leadership, a
+// flow at a time, beside the work and never in its way: where cycles are short, a pass
+// for each would cost as much as the cycle, and ten in one pass share its round
+// trips. So of a flow up to Slack cycles more than it keeps may be there. Running cycles
+// count but are never touched. Both steps may be repeated and survive a leader's death in the
 // middle: a half-archived cycle is finished by the next pass.
 package retention
 
@@ -10,10 +12,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -24,14 +29,18 @@ import (
 const (
 	DefaultDetailed = 10
 	DefaultKept     = 100
+	DefaultSlack    = 10
 )
+
+// together is how many cycles are read, archived or removed at once.
+const together = 16
 
 // Ledger is what retention reads and writes.
 type Ledger interface {
 	Flow(ctx context.Context, f ids.FlowID) (ledger.FlowState, error)
 	CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error)
-	Cycle(ctx context.Context, f ids.FlowID, n int64) (ledger.CycleState, error)
-	ArchiveCycle(ctx context.Context, epoch ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error
+	CyclesAt(ctx context.Context, f ids.FlowID, numbers []int64) ([]ledger.CycleState, error)
+	ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []ledger.CycleState, nodes [][]ids.NodeID) error
 	DeleteCycle(ctx context.Context, epoch ids.Epoch, f ids.FlowID, n int64, nodes []ids.NodeID) error
 	DeleteFlow(ctx context.Context, f ids.FlowID) (bool, error)
 	PurgeFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entry string) (int64, error)
@@ -49,6 +58,7 @@ type Config struct {
 	Epoch    ids.Epoch
 	Detailed int // newest cycles of a flow that keep their records whole
 	Kept     int // newest cycles of a flow that are kept at all
+	Slack    int // cycles that may be there beyond either bound before a pass is made; 0 = 10, or the lower bound if that is less
 	Log      hclog.Logger
 }
 
@@ -74,6 +84,9 @@ func New(cfg Config) *Keeper {
 	}
 	if cfg.Kept <= 0 {
 		cfg.Kept = DefaultKept
+	}
+	if cfg.Slack <= 0 {
+		cfg.Slack = min(DefaultSlack, cfg.Detailed, cfg.Kept)
 	}
 	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), waiting: map[ids.FlowID]struct{}{}, floor: map[ids.FlowID]int64{}, spare: map[ids.FlowID]int{}}
 }
@@ -170,23 +183,25 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 	if err != nil {
 		return err
 	}
-	k.spares(f, k.Detailed()-len(all))
-	floor, whole := k.archivedBelow(f), true
-	for i, n := range all {
-		fromNewest := len(all) - i
-		done := true
-		switch {
-		case fromNewest > k.cfg.Kept:
-			done, err = k.remove(ctx, f, n)
-		case fromNewest > k.cfg.Detailed && n >= floor:
-			if done, err = k.archive(ctx, f, n); done && whole {
-				k.archived(f, n)
-			}
-		}
+	k.spares(f, max(k.Detailed()-len(all), 0)+k.cfg.Slack-1)
+	past, whole := max(len(all)-k.cfg.Kept, 0), true
+	for page := range slices.Chunk(all[:past], together) {
+		done, err := k.erase(ctx, f, page, ledger.CycleState.Ended)
 		if err != nil {
-			return fmt.Errorf("cycle %d: %w", n, err)
+			return err
 		}
-		whole = whole && done // one that still runs is looked at again, and all after it
+		whole = whole && done
+	}
+	old, floor := all[past:max(len(all)-k.cfg.Detailed, past)], k.archivedBelow(f)
+	for page := range slices.Chunk(slices.DeleteFunc(old, func(n int64) bool { return n < floor }), together) {
+		done, err := k.archive(ctx, f, page)
+		if err != nil {
+			return err
+		}
+		if whole && done > 0 {
+			k.archived(f, page[done-1])
+		}
+		whole = whole && done == len(page) // one that still runs is looked at again, and all after it
 	}
 	return nil
 }
@@ -216,44 +231,68 @@ func (k *Keeper) archived(f ids.FlowID, n int64) {
 	k.floor[f] = n + 1
 }
 
-// archive reports whether nothing is left to be done for a cycle.
-func (k *Keeper) archive(ctx context.Context, f ids.FlowID, n int64) (bool, error) {
-	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
-	if errors.Is(err, ledger.ErrGone) {
-		return true, nil
+// archive archives those cycles that have ended. It reports for how many of them, from
+// the first on, nothing is left to be done.
+func (k *Keeper) archive(ctx context.Context, f ids.FlowID, numbers []int64) (done int, err error) {
+	cycles, err := k.cfg.Ledger.CyclesAt(ctx, f, numbers)
+	if err != nil {
+		return 0, err
 	}
-	if err != nil || !c.Ended() {
-		return false, err
+	done = len(cycles)
+	var todo []ledger.CycleState
+	var nodes [][]ids.NodeID
+	for i, c := range cycles {
+		switch {
+		case c.UUID == uuid.Nil, c.Archived:
+		case !c.Ended():
+			done = min(done, i)
+		default:
+			of, err := k.nodes(ctx, c)
+			if err != nil {
+				return 0, fmt.Errorf("cycle %d: %w", c.Cycle, err)
+			}
+			todo, nodes = append(todo, c), append(nodes, of)
+		}
 	}
-	if c.Archived {
-		return true, nil
+	if len(todo) == 0 {
+		return done, nil
 	}
-	nodes, err := k.nodes(ctx, c)
+	return done, k.cfg.Ledger.ArchiveCycles(ctx, k.cfg.Epoch, todo, nodes)
+}
+
+// erase removes those cycles that are gone but for their number, or may go. It reports
+// whether these were all.
+func (k *Keeper) erase(ctx context.Context, f ids.FlowID, numbers []int64, may func(ledger.CycleState) bool) (all bool, err error) {
+	cycles, err := k.cfg.Ledger.CyclesAt(ctx, f, numbers)
 	if err != nil {
 		return false, err
 	}
-	err = k.cfg.Ledger.ArchiveCycle(ctx, k.cfg.Epoch, c, nodes)
-	return err == nil, err
-}
-
-// remove reports whether nothing is left to be done for a cycle.
-func (k *Keeper) remove(ctx context.Context, f ids.FlowID, n int64) (bool, error) {
-	c, err := k.cfg.Ledger.Cycle(ctx, f, n)
-	switch {
-	case errors.Is(err, ledger.ErrGone):
-		return true, k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nil)
-	case err != nil:
-		return false, err
-	case !c.Ended():
-		return false, nil
-	}
-	var nodes []ids.NodeID
-	if !c.Archived {
-		if nodes, err = k.nodes(ctx, c); err != nil {
-			return false, err
+	nodes, count := map[int64][]ids.NodeID{}, 0
+	for i, c := range cycles {
+		n := numbers[i]
+		switch {
+		case c.UUID == uuid.Nil, c.Archived && may(c):
+			nodes[n] = nil
+		case may(c):
+			if nodes[n], err = k.nodes(ctx, c); err != nil {
+				return false, fmt.Errorf("cycle %d: %w", n, err)
+			}
+			count += len(nodes[n])
 		}
 	}
-	return true, k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes)
+	g, ctx := errgroup.WithContext(ctx)
+	if count > ledger.Chunk { // what is in one round trip holds up who waits for it
+		g.SetLimit(1)
+	}
+	for n, of := range nodes {
+		g.Go(func() error {
+			if err := k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, of); err != nil {
+				return fmt.Errorf("cycle %d: %w", n, err)
+			}
+			return nil
+		})
+	}
+	return len(nodes) == len(cycles), g.Wait()
 }
 
 // nodes lists the nodes a cycle has records of. A plan that is gone leaves none
@@ -294,16 +333,8 @@ func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
 		if err != nil {
 			return err
 		}
-		for _, n := range all {
-			c, err := k.cfg.Ledger.Cycle(ctx, f, n)
-			var nodes []ids.NodeID
-			if err == nil && !c.Archived {
-				nodes, err = k.nodes(ctx, c)
-			}
-			if err != nil && !errors.Is(err, ledger.ErrGone) {
-				return err
-			}
-			if err := k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, nodes); err != nil {
+		for page := range slices.Chunk(all, together) {
+			if _, err := k.erase(ctx, f, page, func(ledger.CycleState) bool { return true }); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
@@ -38,7 +39,7 @@ type store struct {
 func newStore(n int64) *store {
 	s := &store{flow: "active", cycles: map[int64]*ledger.CycleState{}, nodes: map[int64]int{}}
 	for i := int64(1); i <= n; i++ {
-		s.cycles[i] = &ledger.CycleState{Flow: "f", Cycle: i, Status: "completed", Revision: 1}
+		s.cycles[i] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: i, Status: "completed", Revision: 1}
 	}
 	return s
 }
@@ -70,24 +71,29 @@ func (s *store) CycleNumbers(context.Context, ids.FlowID) ([]int64, error) {
 	return out, s.down
 }
 
-func (s *store) Cycle(_ context.Context, _ ids.FlowID, n int64) (ledger.CycleState, error) {
+func (s *store) CyclesAt(_ context.Context, _ ids.FlowID, numbers []int64) ([]ledger.CycleState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reads++
-	if c := s.cycles[n]; c != nil {
-		return *c, s.down
+	s.reads += len(numbers)
+	out := make([]ledger.CycleState, len(numbers))
+	for i, n := range numbers {
+		if c := s.cycles[n]; c != nil {
+			out[i] = *c
+		}
 	}
-	return ledger.CycleState{}, ledger.ErrGone
+	return out, s.down
 }
 
-func (s *store) ArchiveCycle(_ context.Context, _ ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error {
+func (s *store) ArchiveCycles(_ context.Context, _ ids.Epoch, cycles []ledger.CycleState, nodes [][]ids.NodeID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interupt == c.Cycle {
-		s.interupt, s.cycles[c.Cycle].Archiving = 0, true
-		return errors.New("crash")
+	for i, c := range cycles {
+		if s.interupt == c.Cycle {
+			s.interupt, s.cycles[c.Cycle].Archiving = 0, true
+			return errors.New("crash")
+		}
+		s.cycles[c.Cycle].Archived, s.nodes[c.Cycle] = true, len(nodes[i])
 	}
-	s.cycles[c.Cycle].Archived, s.nodes[c.Cycle] = true, len(nodes)
 	return nil
 }
 
@@ -141,8 +147,10 @@ func (s *store) shape() (whole, archived []int64) {
 	return whole, archived
 }
 
-func keep(t *testing.T, s *store) *retention.Keeper {
-	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Detailed: 3, Kept: 6, Log: hclog.NewNullLogger()})
+func keep(t *testing.T, s *store) *retention.Keeper { return keepWith(t, s, 1) }
+
+func keepWith(t *testing.T, s *store, slack int) *retention.Keeper {
+	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Detailed: 3, Kept: 6, Slack: slack, Log: hclog.NewNullLogger()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
@@ -177,7 +185,7 @@ func TestOldCyclesAreArchivedThenRemoved(t *testing.T) {
 			t.Errorf("nodes named: %v", s.nodes)
 		}
 		reads := s.reads
-		s.set(func() { s.cycles[11] = &ledger.CycleState{Flow: "f", Cycle: 11, Status: "failed"} })
+		s.set(func() { s.cycles[11] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: 11, Status: "failed"} })
 		k.Tidy("f")
 		want(t, s, []int64{9, 10, 11}, []int64{6, 7, 8})
 		if s.reads-reads > 3 {
@@ -194,7 +202,9 @@ func TestAFewCyclesNeedNoPass(t *testing.T) {
 		k.Ended("f")
 		want(t, s, []int64{1}, nil)
 		for n := int64(2); n <= 9; n++ {
-			s.set(func() { s.cycles[n] = &ledger.CycleState{Flow: "f", Cycle: n, Status: "completed", Revision: 1} })
+			s.set(func() {
+				s.cycles[n] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: n, Status: "completed", Revision: 1}
+			})
 			k.Ended("f")
 			synctest.Wait()
 			if calls := []int{1, 1, 2, 3, 4, 5, 6, 7}[n-2]; s.calls != calls {
@@ -202,6 +212,31 @@ func TestAFewCyclesNeedNoPass(t *testing.T) {
 			}
 		}
 		want(t, s, []int64{7, 8, 9}, []int64{4, 5, 6})
+	})
+}
+
+// TestSlack: passes are made when some cycles have gathered; what is to be kept is, and of
+// the rest never more than the slack is left.
+func TestSlack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const last, slack = 60, 4
+		s := newStore(0)
+		k := keepWith(t, s, slack)
+		for n := int64(1); n <= last; n++ {
+			s.set(func() { s.cycles[n] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: n, Status: "completed"} })
+			k.Ended("f")
+			synctest.Wait()
+			whole, archived := s.shape()
+			if len(whole) < min(int(n), 3) || len(whole) >= 3+slack || whole[len(whole)-1] != n {
+				t.Fatalf("after cycle %d these are whole: %v", n, whole)
+			}
+			if all := len(whole) + len(archived); all < min(int(n), 6) || all >= 6+slack {
+				t.Fatalf("after cycle %d there are %v and %v", n, whole, archived)
+			}
+		}
+		if most := last/slack + 1; s.calls > most {
+			t.Errorf("%d passes for %d cycles, want at most %d", s.calls, last, most)
+		}
 	})
 }
 
@@ -214,7 +249,7 @@ func TestARunningCycleIsPassedOver(t *testing.T) {
 		k := keep(t, s)
 		k.Tidy("f")
 		want(t, s, []int64{1, 4, 5, 6}, []int64{2, 3})
-		s.set(func() { s.cycles[7] = &ledger.CycleState{Flow: "f", Cycle: 7, Status: "completed"} })
+		s.set(func() { s.cycles[7] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: 7, Status: "completed"} })
 		k.Tidy("f")
 		want(t, s, []int64{1, 5, 6, 7}, []int64{2, 3, 4}) // past what is kept, and still there
 		s.set(func() {
