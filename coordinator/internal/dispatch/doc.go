@@ -24,8 +24,11 @@
 // of their slots, may wait in its queue. What does not fit is held back here, by flow, and
 // goes into the queue as that drains: one node of each flow in turn, each flow's in their
 // order. A flow that comes, or comes back after everybody had a turn, is next. Its first
-// node need not even wait for the window: it is offered at once while no more than twice the
-// window may be in the queue. As long as everything fits nothing is held back and nobody is
+// node need not even wait for the window, and no node of a flow that has no more than four here
+// has to: answers are late when everything is busy, and a chain beside a fan-out would wait for one
+// at each of its nodes. Such nodes are offered at once, in the order of turns, while no more than
+// twice the window may be in the queue. After a whole window of them the others have to get
+// room before there are more, so many small flows together can't keep out a large one. As long as everything fits nothing is held back and nobody is
 // asked for anything, but one question in as many nodes as the window has room for.
 //
 // How far the queue has drained the broker tells, when it is asked for the queue's depth. It

@@ -24,6 +24,7 @@ type pool struct {
 	ready  []node // that can be offered, of the entries taken last
 	turns  turns  // held back
 	window window
+	beyond int  // nodes that were offered without room since there was some last
 	mute   bool // the depth of its queue can't be had, and that was said
 }
 
@@ -89,11 +90,14 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 	}
 	for n = w.pack(n); p.turns.count > 0; {
 		count := min(n, w.room())
-		if count <= 0 {
-			if !p.turns.fresh() || !w.squeeze() {
+		if count > 0 {
+			p.beyond = 0
+		} else {
+			if !w.squeeze(p.beyond) || !p.turns.urgent() {
 				break
 			}
 			count = 1
+			p.beyond++
 		}
 		if err := d.mayPublish(ctx, p.turns.count); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"slices"
+
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 )
@@ -14,7 +16,7 @@ type node struct {
 // turns are the nodes of one pool that are held back, by flow.
 type turns struct {
 	lines map[ids.FlowID]*line
-	first []*line // those of flows that had no turn yet
+	first []*line // those of flows that had no turn yet, or whose turn it is before others'
 	round []*line // all others, those that had their turn last at the end
 	count int     // nodes
 }
@@ -39,8 +41,23 @@ func (t *turns) add(n node) {
 	t.count++
 }
 
-// fresh reports whether the next turn is the first of its flow.
-func (t *turns) fresh() bool { return len(t.first) > 0 }
+// few is how many nodes a flow may have here that need not wait for the window.
+const few = 4
+
+// urgent reports whether a flow is here that had no turn yet, or only few nodes; it has the
+// next turn then.
+func (t *turns) urgent() bool {
+	if len(t.first) > 0 {
+		return true
+	}
+	i := slices.IndexFunc(t.round, func(l *line) bool { return len(l.nodes) > 0 && len(l.nodes) <= few })
+	if i < 0 {
+		return false
+	}
+	t.first = append(t.first, t.round[i])
+	t.round = slices.Delete(t.round, i, i+1)
+	return true
+}
 
 // next takes the node whose turn it is; there must be one. A line that is empty by that
 // stays until it would have its turn again: what comes to it before is not a new flow's.

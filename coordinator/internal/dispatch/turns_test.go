@@ -105,10 +105,10 @@ func TestAFullWindow(t *testing.T) {
 		inTurns(t, b)
 		b.offer(of("f", 1, 1000)...)
 		b.settled(t, 1000-2*slots)
-		b.offer(of("g", 1, 4)...)
-		b.settled(t, 1000-2*slots+3)
+		b.offer(of("g", 1, 8)...)
+		b.settled(t, 1000-2*slots+7)
 		<-time.After(10 * time.Second)
-		b.settled(t, 1000-2*slots+3)
+		b.settled(t, 1000-2*slots+7)
 		if b.asked > 60 {
 			t.Errorf("asked %d times in 10 seconds in which nothing drained", b.asked)
 		}
@@ -116,10 +116,10 @@ func TestAFullWindow(t *testing.T) {
 		<-time.After(time.Second)
 		synctest.Wait()
 		got := b.offered()
-		if d := cmp.Diff([]string{"g1", "f101", "g2", "f102", "g3", "f103", "g4", "f104"}, got[2*slots:]); d != "" {
+		if d := cmp.Diff([]string{"g1", "f101", "g2", "f102", "g3", "f103", "g4", "f104", "g5", "g6", "g7", "g8"}, got[2*slots:]); d != "" {
 			t.Error(d)
 		}
-		for flow, count := range map[string]int{"f": 100, "g": 4} {
+		for flow, count := range map[string]int{"f": 100, "g": 8} {
 			n := 0
 			for _, node := range got {
 				if node == fmt.Sprintf("%s%d", flow, n+1) {
@@ -131,6 +131,31 @@ func TestAFullWindow(t *testing.T) {
 			if n < count {
 				t.Errorf("%d nodes of %s are offered", n, flow)
 			}
+		}
+	})
+}
+
+// TestAFlowOfFewNodesDoesNotWaitForTheWindow, however often it comes back; but many of them
+// leave the large one its turns.
+func TestAFlowOfFewNodesDoesNotWaitForTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPool()
+		inTurns(t, b)
+		b.offer(of("f", 1, 1000)...)
+		for i := range slots {
+			b.offer(of("g", 1+2*i, 2)...)
+			b.settled(t, 1000-2*slots)
+		}
+		b.offer(of("h", 1, 2*slots)...)
+		<-time.After(5 * time.Second)
+		b.settled(t, 1000) // a window of nodes was offered without room
+		held := len(b.offered())
+		b.drain(2 * slots)
+		<-time.After(time.Second)
+		synctest.Wait()
+		later := strings.Join(b.offered()[held:], " ")
+		if !strings.Contains(later, "f101") || !strings.Contains(later, "h1") {
+			t.Errorf("when there is room again these are offered: %s", later)
 		}
 	})
 }

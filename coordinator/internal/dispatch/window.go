@@ -76,9 +76,11 @@ func (w *window) room() int {
 	return w.size()<<max(w.overrules-1, 0) - w.nodes
 }
 
-// squeeze reports whether a flow that comes new may be offered a node although there is no
-// room.
-func (w *window) squeeze() bool { return !w.choked() && w.nodes < 2*w.size() }
+// squeeze reports whether one more node may be offered although there is no room, after so
+// many.
+func (w *window) squeeze(already int) bool {
+	return !w.choked() && w.nodes < 2*w.size() && already < w.size()
+}
 
 // choked reports whether the broker has confirmed too little of what it got.
 func (w *window) choked() bool { return w.unconfirmed.Load() > int64(4*w.size())<<w.overrules }
