@@ -141,7 +141,8 @@ func Run(ctx context.Context, cfg Config, etcd *clientv3.Client, ledgers *ledger
 		return err
 	}
 	recovered := func(what string) { alerts.Raise(alert.Alert{Kind: "recovered", Message: what, At: time.Now()}) }
-	cat, err := catalog.New(catalog.Config{Client: etcd, Prefix: cfg.Prefix, Log: log.Named("catalog"),
+	calm := calmed(&cfg)
+	cat, err := catalog.New(catalog.Config{Client: etcd, Prefix: cfg.Prefix, Log: log.Named("catalog"), Calm: calm,
 		Copies: mirror.NewCopies(copies(ledgers), log.Named("catalog"), recovered)})
 	if err != nil {
 		return err

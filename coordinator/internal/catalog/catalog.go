@@ -53,6 +53,9 @@ type Config struct {
 	// Copies restores the catalog when etcd's history is another one; nil: what
 	// etcd has is believed.
 	Copies Copies
+	// Calm, when it is set, is called once: in the first load, when some flows are there and
+	// very many more come. The rest is loaded when it returns.
+	Calm func(ctx context.Context)
 }
 
 // Catalog holds all flow definitions. Its methods may be called from any
@@ -63,6 +66,7 @@ type Catalog struct {
 	log     hclog.Logger
 	now     func() time.Time
 	copies  Copies
+	calm    func(ctx context.Context) // nil once it was called for; of Run
 	answers chan struct{}
 	synced  chan struct{}
 	skipped atomic.Int64
@@ -116,7 +120,7 @@ func New(cfg Config) (*Catalog, error) {
 		cfg.Now = time.Now
 	}
 	return &Catalog{
-		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now, copies: cfg.Copies,
+		client: cfg.Client, prefix: cfg.Prefix, log: cfg.Log, now: cfg.Now, copies: cfg.Copies, calm: cfg.Calm,
 		answers: make(chan struct{}), synced: make(chan struct{}), admitting: make(chan struct{}, 1),
 		flows:  make(map[ids.FlowID]entry[*Kept]),
 		pauses: make(map[ids.FlowID]entry[time.Time]),

@@ -22,6 +22,15 @@
 // Generated documents of 10,000 nodes and 50,000 edges pack to between 0.3 MiB
 // (short ids) and 2 MiB (random ids of 36 characters), so sets are rare but real.
 //
+// # The first load
+//
+// A coordinator that starts has more to do than to load flows, and on few processors very many
+// of them would take it from everything else: connections, the election, the first offers.
+// So when some six hundred flows are loaded and more come, the load waits once for whoever
+// says when that is over (Config.Calm). Nothing else depends on it: it bounds its own
+// wait, its context is that of the load, and a load that begins again does not wait
+// a second time. Flows that are loaded after it are as late as it took, so it is short.
+//
 // # How it fails
 //
 // When etcd is away every call that needs it returns *Unavailable: each request

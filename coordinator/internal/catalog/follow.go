@@ -21,6 +21,7 @@ import (
 const (
 	page      = 32
 	mostPage  = 2048
+	fewPage   = 512 // the largest that waits for nothing in the first load
 	pageBytes = 8 << 20
 )
 
@@ -30,7 +31,7 @@ func nextPage(asked int64, got []*keyValue) int64 {
 	for _, kv := range got {
 		most = max(most, len(kv.Value))
 	}
-	return max(page, min(2*asked, mostPage, int64(pageBytes/most)))
+	return max(page, min(4*asked, mostPage, int64(pageBytes/most)))
 }
 
 // Run loads all records and follows changes until ctx ends; then it returns nil.
@@ -66,8 +67,10 @@ func (c *Catalog) Run(ctx context.Context) error {
 // is no longer there.
 func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 	c.beginLoad()
+	calm := c.calm
+	c.calm = nil
 	for _, prefix := range []string{c.flowsKey(), c.pausesKey()} {
-		err := c.each(ctx, prefix, revision, func(key string, kv *keyValue) error {
+		err := c.each(ctx, prefix, revision, calm, func(key string, kv *keyValue) error {
 			defer c.see(key)
 			return c.apply(ctx, kv)
 		}, &revision)
@@ -86,8 +89,9 @@ func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 type keyValue = mvccpb.KeyValue
 
 // each reads every key under a prefix, at one revision if one is given, and tells
-// the revision of the first answer to whom it concerns.
-func (c *Catalog) each(ctx context.Context, prefix string, revision int64, do func(key string, kv *keyValue) error, at ...*int64) error {
+// the revision of the first answer to whom it concerns. Before the first large page it
+// calls calm, which may be nil.
+func (c *Catalog) each(ctx context.Context, prefix string, revision int64, calm func(ctx context.Context), do func(key string, kv *keyValue) error, at ...*int64) error {
 	type answer struct {
 		resp *clientv3.GetResponse
 		err  error
@@ -99,7 +103,14 @@ func (c *Catalog) each(ctx context.Context, prefix string, revision int64, do fu
 		if revision > 0 {
 			opts = append(opts, clientv3.WithRev(revision))
 		}
+		var first func(ctx context.Context)
+		if limit > fewPage {
+			first, calm = calm, nil
+		}
 		go func() {
+			if first != nil {
+				first(ctx)
+			}
 			resp, err := call(ctx, "load flows", func(ctx context.Context) (*clientv3.GetResponse, error) {
 				return c.client.Get(ctx, from, opts...)
 			})

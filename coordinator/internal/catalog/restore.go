@@ -214,7 +214,7 @@ func (c *Catalog) only(ctx context.Context, guard clientv3.Cmp, ops ...clientv3.
 // inventory reads every flow that etcd has.
 func (c *Catalog) inventory(ctx context.Context) (map[ids.FlowID]found, error) {
 	out := map[ids.FlowID]found{}
-	err := c.each(ctx, c.flowsKey(), 0, func(key string, kv *keyValue) error {
+	err := c.each(ctx, c.flowsKey(), 0, nil, func(key string, kv *keyValue) error {
 		f, err := ids.ParseFlowID(key[len(c.flowsKey()):])
 		if err != nil {
 			return nil //nolint:nilerr // not ours
@@ -230,7 +230,7 @@ func (c *Catalog) inventory(ctx context.Context) (map[ids.FlowID]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, c.each(ctx, c.pausesKey(), 0, func(key string, _ *keyValue) error {
+	return out, c.each(ctx, c.pausesKey(), 0, nil, func(key string, _ *keyValue) error {
 		f := ids.FlowID(key[len(c.pausesKey()):])
 		x := out[f]
 		x.paused = true

@@ -41,13 +41,13 @@ func (r *reign) follow(ctx context.Context) error {
 		}
 		select { // changes first
 		case <-r.changes.Ready():
-			r.changed(ctx, r.changes.Take(), later)
+			r.changed(ctx, r.changes.Take(), begun, later)
 			continue
 		default:
 		}
 		select {
 		case <-r.changes.Ready():
-			r.changed(ctx, r.changes.Take(), later)
+			r.changed(ctx, r.changes.Take(), begun, later)
 		case <-retry.C:
 			r.see(ctx, slices.Collect(maps.Keys(later)), false, later)
 		case <-pass.C:
@@ -80,8 +80,10 @@ func (r *reign) follow(ctx context.Context) error {
 	}
 }
 
-// changed makes the ledger's copies of flows that changed what they should be.
-func (r *reign) changed(ctx context.Context, names []ids.FlowID, later map[ids.FlowID]bool) {
+// changed makes the ledger's copies of flows that changed what they should be. While the catalog
+// loads they are all flows and not changes: those that are not due are left to the pass over all
+// flows, if that has not begun.
+func (r *reign) changed(ctx context.Context, names []ids.FlowID, begun bool, later map[ids.FlowID]bool) {
 	var known []*registry.Flow
 	var gone []ids.FlowID
 	for _, id := range names {
@@ -92,8 +94,11 @@ func (r *reign) changed(ctx context.Context, names []ids.FlowID, later map[ids.F
 		}
 	}
 	soon, rest := r.rank(known)
-	// While the catalog loads they are all flows, and not changes.
-	r.see(ctx, slices.Concat(soon, r.expect(rest), gone), !r.loaded(), later)
+	others, loaded := r.expect(rest), r.loaded()
+	if !loaded && !begun {
+		others = nil
+	}
+	r.see(ctx, slices.Concat(soon, others, gone), !loaded, later)
 }
 
 // see makes the ledger's copies of flows what they should be, repeating until Redis
