@@ -157,9 +157,7 @@ func (r *Runner) success(ctx context.Context, c ledger.Claim, values map[string]
 		return failure(task.Permanent, fmt.Sprintf("outputs have %d bytes, %d of them copies that edges ask for; at most %d are allowed per node",
 			total, total-emitted, task.MaxOutputBytes))
 	}
-	// Deciding is cheap and bounded; it must not fail for a context that ended
-	// after the handler was done.
-	decided, err := decide(context.WithoutCancel(ctx), r.Programs, &c.Node, a.outputs)
+	decided, err := decide(ctx, r.Programs, &c.Node, a.outputs)
 	if err != nil {
 		return failure(task.Permanent, err.Error())
 	}

@@ -22,6 +22,9 @@ const maxHandle = 128
 // encode turns outputs into JSON. It stops at the first that is too much.
 func encode(outputs map[string]any) (map[string]json.RawMessage, error) {
 	out := make(map[string]json.RawMessage, len(outputs))
+	if len(outputs) == 0 { // as most have: to sort nothing takes three allocations
+		return out, nil
+	}
 	total := 0
 	for _, handle := range slices.Sorted(maps.Keys(outputs)) {
 		if !allowed(handle) {
@@ -92,7 +95,11 @@ func forward(n *plan.Node, values, outputs map[string]json.RawMessage) {
 // decide gives each out-edge's result: dead when its handle was not emitted or
 // its condition is false. A condition that has no value fails the node.
 func decide(ctx context.Context, programs *expr.Cache, n *plan.Node, outputs map[string]json.RawMessage) (ledger.Decided, error) {
-	var results []ledger.Result
+	edges := 0
+	for i := range n.Successors {
+		edges += len(n.Successors[i].Edges)
+	}
+	results := make([]ledger.Result, 0, edges)
 	for i := range n.Successors {
 		s := &n.Successors[i]
 		for _, e := range s.Edges {
@@ -103,7 +110,9 @@ func decide(ctx context.Context, programs *expr.Cache, n *plan.Node, outputs map
 			case e.When == "":
 				result = ledger.Live
 			default:
-				holds, err := test(ctx, programs, e.When, value, outputs)
+				// Deciding is cheap and bounded; it must not fail for a context that ended
+				// after the handler was done.
+				holds, err := test(context.WithoutCancel(ctx), programs, e.When, value, outputs)
 				if err != nil {
 					return nil, fmt.Errorf("edge to %s: when: %w", s.Target, err)
 				}
