@@ -2,27 +2,39 @@ package intake
 
 import (
 	"context"
+	"sync"
 	"time"
-
-	"github.com/tradingflow/weather-station/shared/taskqueue"
 )
 
-// ackLate acks the message early if its work takes longer than EarlyAck. The
-// function it returns ends the wait and says whether that was done. A timer without a
-// goroutine waits: most work ends long before.
-func (s *server) ackLate(d taskqueue.Delivery) (stop func() (acked bool)) {
-	over, acked := make(chan struct{}), false
-	t := time.AfterFunc(s.EarlyAck, func() {
-		defer close(over)
-		if acked = s.reports.Err() == nil; acked {
-			s.end(s.slot.AckEarly(context.WithoutCancel(s.reports), d))
+// early acks a message early when its work takes long. A timer without a goroutine waits:
+// most work ends long before.
+type early struct {
+	timer *time.Timer // nil before the first attempt runs
+
+	mu    sync.Mutex // held while it is acked
+	over  bool       // its work is
+	acked bool
+}
+
+// ackLate acks the message early if its work takes longer than EarlyAck.
+func (s *server) ackLate(m *message) {
+	m.early.timer = time.AfterFunc(s.EarlyAck, func() {
+		e := &m.early
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.acked = !e.over && s.reports.Err() == nil; e.acked {
+			s.end(s.slot.AckEarly(context.WithoutCancel(s.reports), m.Delivery))
 		}
 	})
-	return func() bool {
-		if t.Stop() {
-			return false
-		}
-		<-over
-		return acked
+}
+
+// end ends the wait and says whether the message was acked.
+func (e *early) end() (acked bool) {
+	if e.timer == nil || e.timer.Stop() {
+		return false
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	return e.acked
 }

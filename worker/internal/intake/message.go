@@ -20,7 +20,7 @@ import (
 type message struct {
 	taskqueue.Delivery
 	first sync.Once
-	stop  func() bool // ends the wait for an early ack; nil before the first attempt runs
+	early early
 }
 
 // handle sees one message through. It has one task, as a rule.
@@ -50,7 +50,7 @@ func (s *server) handle(d taskqueue.Delivery) ending {
 	} else {
 		how = s.several(m, tasks)
 	}
-	if m.stop != nil && m.stop() {
+	if m.early.end() {
 		return ended
 	}
 	return how
@@ -161,7 +161,7 @@ func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 // one after the other at the same place and with the same message. That is acked early when
 // it takes longer than EarlyAck.
 func (s *server) run(m *message, g *granted) ending {
-	m.first.Do(func() { m.stop = s.ackLate(m.Delivery) })
+	m.first.Do(func() { s.ackLate(m) })
 	for {
 		next, how := s.attempt(g)
 		if next == nil {
