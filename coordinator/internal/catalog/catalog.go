@@ -53,8 +53,8 @@ type Config struct {
 	// Copies restores the catalog when etcd's history is another one; nil: what
 	// etcd has is believed.
 	Copies Copies
-	// Calm, when it is set, is called once: in the first load, when some flows are there and
-	// very many more come. The rest is loaded when it returns.
+	// Calm, when it is set, is called once: in the first load, when a page of flows is there
+	// and very many more come. The rest is loaded when it returns.
 	Calm func(ctx context.Context)
 }
 

@@ -26,7 +26,8 @@
 //
 // A coordinator that starts has more to do than to load flows, and on few processors very many
 // of them would take it from everything else: connections, the election, the first offers.
-// So when some six hundred flows are loaded and more come, the load waits once for whoever
+// etcd 3.4 has to count all of them for each page. So when the first page says that there are
+// more than two thousand, the load waits once, after that page, for whoever
 // says when that is over (Config.Calm). Nothing else depends on it: it bounds its own
 // wait, its context is that of the load, and a load that begins again does not wait
 // a second time. Flows that are loaded after it are as late as it took, so it is short.

@@ -21,9 +21,11 @@ import (
 const (
 	page      = 32
 	mostPage  = 2048
-	fewPage   = 512 // the largest that waits for nothing in the first load
 	pageBytes = 8 << 20
 )
+
+// many is how many flows make the first load wait (see Config.Calm).
+const many = 2000
 
 // nextPage is how many records to ask for after an answer.
 func nextPage(asked int64, got []*keyValue) int64 {
@@ -89,23 +91,19 @@ func (c *Catalog) load(ctx context.Context) (revision int64, err error) {
 type keyValue = mvccpb.KeyValue
 
 // each reads every key under a prefix, at one revision if one is given, and tells
-// the revision of the first answer to whom it concerns. Before the first large page it
-// calls calm, which may be nil.
+// the revision of the first answer to whom it concerns. When there are many it
+// calls calm, which may be nil, after the first page.
 func (c *Catalog) each(ctx context.Context, prefix string, revision int64, calm func(ctx context.Context), do func(key string, kv *keyValue) error, at ...*int64) error {
 	type answer struct {
 		resp *clientv3.GetResponse
 		err  error
 	}
 	end := clientv3.GetPrefixRangeEnd(prefix)
-	ask := func(from string, limit int64) <-chan answer {
+	ask := func(from string, limit int64, first func(ctx context.Context)) <-chan answer {
 		got := make(chan answer, 1)
 		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(limit)}
 		if revision > 0 {
 			opts = append(opts, clientv3.WithRev(revision))
-		}
-		var first func(ctx context.Context)
-		if limit > fewPage {
-			first, calm = calm, nil
 		}
 		go func() {
 			if first != nil {
@@ -119,7 +117,7 @@ func (c *Catalog) each(ctx context.Context, prefix string, revision int64, calm 
 		return got
 	}
 	limit := int64(page)
-	for next := ask(prefix, limit); next != nil; {
+	for next := ask(prefix, limit, nil); next != nil; {
 		a := <-next
 		if next = nil; a.err != nil {
 			return a.err
@@ -133,7 +131,11 @@ func (c *Catalog) each(ctx context.Context, prefix string, revision int64, calm 
 		}
 		if a.resp.More { // etcd reads the next page while this one is worked on
 			limit = nextPage(limit, kvs)
-			next = ask(string(kvs[len(kvs)-1].Key)+"\x00", limit)
+			var first func(ctx context.Context)
+			if a.resp.Count > many { // of this page and what is left
+				first, calm = calm, nil
+			}
+			next = ask(string(kvs[len(kvs)-1].Key)+"\x00", limit, first)
 		}
 		for _, kv := range kvs {
 			if err := do(string(kv.Key), kv); err != nil {

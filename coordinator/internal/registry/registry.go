@@ -19,7 +19,7 @@
 //
 // Ready is closed when etcd has answered and its history is believed, Loaded when
 // every flow is here. In between the flows stream in. Who asks for one flow asks etcd
-// when it is not here (Fresh); who needs all of them waits for Loaded. From some six hundred flows on they
+// when it is not here (Fresh); who needs all of them waits for Loaded. If there are more than two thousand they
 // stream in after the first offers of a leader, or a moment later: see package catalog. A leader may
 // lead meanwhile: it ticks the flows it knows, runs every cycle by the plan
 // that the ledger has, and removes nothing before Loaded.
