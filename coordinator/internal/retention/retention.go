@@ -179,11 +179,11 @@ func (k *Keeper) putOff(f ids.FlowID, err error) {
 }
 
 func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
+	k.spares(f, 0) // who ends meanwhile may have been met running
 	all, err := k.cfg.Ledger.CycleNumbers(ctx, f)
 	if err != nil {
 		return err
 	}
-	k.spares(f, max(k.Detailed()-len(all), 0)+k.cfg.Slack-1)
 	past, whole := max(len(all)-k.cfg.Kept, 0), true
 	for page := range slices.Chunk(all[:past], together) {
 		done, err := k.erase(ctx, f, page, ledger.CycleState.Ended)
@@ -202,6 +202,9 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 			k.archived(f, page[done-1])
 		}
 		whole = whole && done == len(page) // one that still runs is looked at again, and all after it
+	}
+	if whole { // else the next end may be of one that was passed over
+		k.spares(f, max(k.Detailed()-len(all), 0)+k.cfg.Slack-1)
 	}
 	return nil
 }

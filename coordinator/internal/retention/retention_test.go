@@ -240,6 +240,20 @@ func TestSlack(t *testing.T) {
 	})
 }
 
+// TestSlackWaitsForNoneThatRan: one that a pass met running is archived when it ends.
+func TestSlackWaitsForNoneThatRan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(6)
+		s.cycles[2].Status = "running"
+		k := keepWith(t, s, 4)
+		k.Ended("f")
+		want(t, s, []int64{2, 4, 5, 6}, []int64{1, 3})
+		s.set(func() { s.cycles[2].Status = "completed" })
+		k.Ended("f")
+		want(t, s, []int64{4, 5, 6}, []int64{1, 2, 3})
+	})
+}
+
 // TestARunningCycleIsPassedOver and archived when it has ended, however many
 // newer ones were archived before.
 func TestARunningCycleIsPassedOver(t *testing.T) {
