@@ -59,7 +59,7 @@ func (s *Settings) Validate() error {
 
 // Main runs a coordinator process until it is signalled, and exits.
 func Main() {
-	process.Slacken()
+	process.Slacken(500 * time.Microsecond)
 	os.Exit(run(os.Args[1:]))
 }
 

@@ -7,17 +7,13 @@ import (
 	"time"
 )
 
-// usualSlack is what Linux gives a process, and slack what Slacken asks for.
-const (
-	usualSlack = 50 * time.Microsecond
-	slack      = 500 * time.Microsecond
-)
+// usualSlack is what Linux gives a process.
+const usualSlack = 50 * time.Microsecond
 
 // slackened says, to the program that begins anew, that it did.
 const slackened = "WEATHER_STATION_SLACKENED"
 
-// Slacken lets the kernel wake this process half a millisecond late where it sleeps for a
-// time. Go's monitor sleeps for 20 µs at a time while goroutines come and go, which makes
+// Slacken lets the kernel wake this process so late where it sleeps for a time. Go's monitor sleeps for 20 µs at a time while goroutines come and go, which makes
 // ten thousand wake-ups a second: a seventh of the CPU that a busy coordinator or worker
 // takes. What comes from a socket is not later by it.
 //
@@ -26,7 +22,7 @@ const slackened = "WEATHER_STATION_SLACKENED"
 // in the same process; call this first. Whatever refuses that, the program goes on as it
 // is. A slack that whoever started the program chose is left alone. Programs that this one
 // starts have the same slack.
-func Slacken() {
+func Slacken(slack time.Duration) {
 	if _, again := os.LookupEnv(slackened); again {
 		_ = os.Unsetenv(slackened) // the name is not ill-formed
 		return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tradingflow/weather-station/shared/process"
 )
@@ -37,7 +38,7 @@ func TestSlackenedProgram(t *testing.T) {
 	if os.Getenv(asProgram) == "" {
 		t.Skip("it is for TestSlacken")
 	}
-	process.Slacken()
+	process.Slacken(500 * time.Microsecond)
 	own, others := make(chan uintptr), make(chan uintptr)
 	go func() {
 		runtime.LockOSThread()

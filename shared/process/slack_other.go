@@ -2,5 +2,7 @@
 
 package process
 
+import "time"
+
 // Slacken does nothing where it has no need.
-func Slacken() {}
+func Slacken(time.Duration) {}
