@@ -45,7 +45,7 @@ type Source interface {
 type Config struct {
 	ID          string        // made up of host and a random part when empty
 	Pool        string        // "default"
-	Concurrency int           // slots; 16
+	Concurrency int           // nodes at once; 16
 	Prefix      string        // of queue names; "station"
 	Lease       time.Duration // of a claim; 10 s
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min

@@ -21,7 +21,7 @@ const slackened = "WEATHER_STATION_SLACKENED"
 // a program that begins takes it over for all threads. So the program is executed once more,
 // in the same process; call this first. Whatever refuses that, the program goes on as it
 // is. A slack that whoever started the program chose is left alone. Programs that this one
-// starts have the same slack.
+// starts have the same slack. Under a debugger start it with a slack of its own, and it is not executed anew.
 func Slacken(slack time.Duration) {
 	if _, again := os.LookupEnv(slackened); again {
 		_ = os.Unsetenv(slackened) // the name is not ill-formed

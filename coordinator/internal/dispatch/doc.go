@@ -37,12 +37,12 @@
 // no slot has; how many nodes they are is known, since those that are left were published
 // last. From two answers follows the rate at which the workers take nodes, if neither found the
 // queue empty: slots without a message take some at once and work on them later, so what was
-// taken out of an empty queue counts only when it is more than all slots can hold. While
+// taken out of an empty queue counts only when it is more than all slots can hold, with what waits for them in a worker. While
 // no rate is known the window has room for two nodes a slot, and for four when the queue was
 // found empty: with two, workers of short nodes waited for answers half of their time.
 //
-// Under a backlog each slot also holds a message, and a message that comes later waits until one is
-// free. So no message has more nodes than a slot does in a twentieth of a second: nodes of no
+// Under a backlog each slot also holds a message, or two of short nodes, and a message that comes later
+// waits until one is free. So no message has more nodes than a slot does in a twentieth of a second: nodes of no
 // work still go by seven and more, nodes of that length go alone.
 //
 // # How turns fail

@@ -70,6 +70,7 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 	w.slots = slots
 	n := packSize(waiting, slots, reads)
 	if d.Depths == nil || p.turns.count == 0 && len(p.ready) <= w.room() {
+		p.beyond = 0
 		for len(p.ready) > 0 {
 			if err := d.mayPublish(ctx, len(p.ready)); err != nil {
 				return err

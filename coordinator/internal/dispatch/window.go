@@ -172,7 +172,7 @@ func (w *window) learn(drained int, busy bool, asked time.Time) {
 			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
 		case w.busy && busy:
 			w.rate = rate
-		case !busy && w.taken > w.slots*task.MaxPack && rate > w.rate:
+		case !busy && w.taken > 2*w.slots*task.MaxPack && rate > w.rate:
 			w.rate = rate
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	look     = 50 * time.Millisecond  // between two questions
 	answerIn = time.Second            // a question without an answer by then says nothing
 	lull     = 5                      // looks in a row that found nothing waiting
+	calm     = time.Second            // until messages may wait again after one did in vain
 	haste    = 100 * time.Millisecond // how long a message waits for a place that came to wait
 )
 
@@ -82,14 +83,20 @@ func (l *lookout) run(ctx context.Context) {
 		default:
 		}
 		l.set(true)
-		l.stay(ctx)
+		vain := l.stay(ctx)
 		l.set(false)
+		if vain {
+			pause(ctx, calm, nil)
+		}
 	}
 }
 
-// stay returns when messages had better not wait here any more.
-func (l *lookout) stay(ctx context.Context) {
-	for none := 0; none < lull && pause(ctx, look, l.late); {
+// stay returns when messages had better not wait here any more, and whether one did so in vain.
+func (l *lookout) stay(ctx context.Context) (vain bool) {
+	for none := 0; none < lull; {
+		if !pause(ctx, look, l.late) {
+			return true
+		}
 		brisk := false
 		select {
 		case <-l.brisk:
@@ -100,6 +107,7 @@ func (l *lookout) stay(ctx context.Context) {
 			none = 0
 		}
 	}
+	return false
 }
 
 func (l *lookout) set(open bool) {

@@ -9,7 +9,7 @@ import (
 // patience is how long a task waits here for a place. Other workers may be idle by then.
 const patience = time.Second
 
-// crew is the places at which tasks run, as many as there are slots, and as many reports
+// crew is the places at which tasks run, as many as a worker runs nodes at once, and as many reports
 // that may be under way. A message of several tasks takes a place for each of them.
 type crew struct {
 	places, reports chan struct{}

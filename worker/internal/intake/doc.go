@@ -25,7 +25,8 @@
 // What may go wrong with it, and what becomes of such a message:
 //
 //   - The nodes that follow take long. A message that found no place within a tenth of a second
-//     is handed back, and so is each that waits; no more come.
+//     is handed back, and so is each that waits, and what is left of a message of several; no more
+//     come for a second.
 //   - Other workers become idle meanwhile, or new ones come: they miss what waits here, for that
 //     tenth of a second at most.
 //   - The broker does not tell what waits, or not in time: nothing comes ahead, as if there

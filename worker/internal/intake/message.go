@@ -62,12 +62,15 @@ func (s *server) several(m *message, tasks []task.Task) ending {
 	results := make(chan ending, len(tasks))
 	see := func(t task.Task) { s.hands.Go(func() { results <- s.one(m, t) }) }
 	see(tasks[0])
-	over := time.NewTimer(patience)
+	over := time.NewTimer(s.lookout.patience())
 	defer over.Stop()
 	started := 1
 	for started < len(tasks) && s.crew.enter(over.C, s.taking.Done()) {
 		see(tasks[started])
 		started++
+	}
+	if started < len(tasks) {
+		s.lookout.waited()
 	}
 	for _, t := range tasks[started:] {
 		go func() { results <- s.offerAgain(t) }()
