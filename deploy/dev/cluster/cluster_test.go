@@ -349,16 +349,24 @@ func (c *cluster) judge(t *testing.T, e histcheck.Evidence) {
 		t.Fatal(err)
 	}
 	// The run goes on while it is read: what belongs to cycles that the journal
-	// does not tell the whole of is left for a later look.
-	left, newest := histcheck.Open(e.Journal), map[ids.FlowID]int64{}
+	// does not tell the whole of is left for a later look, but for effects whose outcome it tells.
+	type spot struct {
+		flow  ids.FlowID
+		cycle int64
+		node  ids.NodeID
+	}
+	left, newest, told := histcheck.Open(e.Journal), map[ids.FlowID]int64{}, map[spot]bool{}
 	for _, r := range e.Journal {
 		newest[r.Flow] = max(newest[r.Flow], r.Cycle)
+		if r.Op == "outcome" {
+			told[spot{r.Flow, r.Cycle, r.Node}] = true
+		}
 	}
 	early := func(f ids.FlowID, n int64) bool {
 		_, here := c.flows[f]
 		return left[f][n] || n > newest[f] || c.partitions > 1 && !here // of another partition
 	}
-	e.Effects = slices.DeleteFunc(e.Effects, func(x histcheck.Effect) bool { return early(x.Flow, x.Cycle) })
+	e.Effects = slices.DeleteFunc(e.Effects, func(x histcheck.Effect) bool { return early(x.Flow, x.Cycle) && !told[spot{x.Flow, x.Cycle, x.Node}] })
 	e.Runs = slices.DeleteFunc(e.Runs, func(x histcheck.Run) bool { return early(x.Flow, x.Cycle) })
 	found := histcheck.Check(e)
 	for _, v := range found[:min(len(found), 20)] {
