@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,24 +87,8 @@ func (l *Ledger) Cycles(ctx context.Context, f ids.FlowID, limit int, before int
 			picked = append(picked, numbers[i])
 		}
 	}
-	if len(picked) == 0 {
-		return nil, nil
-	}
-	pipe := l.rdb.Pipeline()
-	cmds := make([]*redis.MapStringStringCmd, len(picked))
-	for i, n := range picked {
-		cmds[i] = pipe.HGetAll(ctx, l.cycleKey(f, n, "status"))
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("read cycles of %s: %w", f, classify(err))
-	}
-	out := make([]CycleState, 0, len(picked))
-	for _, c := range cmds {
-		if m := c.Val(); m["uuid"] != "" {
-			out = append(out, CycleOf(f, m))
-		}
-	}
-	return out, nil
+	states, err := l.CyclesAt(ctx, f, picked)
+	return slices.DeleteFunc(states, func(c CycleState) bool { return c.UUID == uuid.Nil }), err
 }
 
 // CycleNumbers lists the cycles a flow has records of, the oldest first.
