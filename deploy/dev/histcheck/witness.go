@@ -9,13 +9,27 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
-// execution is one execution of a node as the recorder saw it. Its slot stands
-// for the cycle: after Redis went back in time a number may mean another one.
+// execution is one execution of a node as the recorder saw it.
 type execution struct {
-	flow    ids.FlowID
-	slot    int64
+	seen
 	node    ids.NodeID
 	attempt int
+}
+
+// seen is a cycle as the recorder knows it. Cycles that are started by hand within a
+// millisecond share their slot, so the number belongs to it; but after Redis went back
+// in time a number may mean another cycle, and the slot alone has to do.
+type seen struct {
+	flow  ids.FlowID
+	slot  int64
+	cycle int64 // 0 when Redis went back in time
+}
+
+func (c *checker) seen(flow ids.FlowID, slot, cycle int64) seen {
+	if c.evidence.RedisLost {
+		cycle = 0
+	}
+	return seen{flow, slot, cycle}
 }
 
 // late is how long after the end of its cycle an execution may still begin: the
@@ -28,8 +42,7 @@ func (c *checker) witness() {
 	starts, ends := map[execution]recorder.Line{}, map[execution]recorder.Line{}
 	succeeded, once := map[execution]bool{}, map[uuid.UUID]int{}
 	type intent struct {
-		flow ids.FlowID
-		slot int64
+		seen
 		node ids.NodeID
 	}
 	intents, places := map[intent]uuid.UUID{}, map[uuid.UUID]intent{}
@@ -38,7 +51,8 @@ func (c *checker) witness() {
 			c.fault("recorder", "line %d comes where %d is due", l.Seq, seq)
 			seq = l.Seq
 		}
-		e := execution{l.Flow, l.Slot, l.Node, l.Attempt}
+		of := c.seen(l.Flow, l.Slot, l.Cycle)
+		e := execution{of, l.Node, l.Attempt}
 		f := c.evidence.Flows[l.Flow]
 		switch l.Event {
 		case recorder.Start:
@@ -49,7 +63,7 @@ func (c *checker) witness() {
 			if once[l.Intent]++; f.AtMostOnce[l.Node] && once[l.Intent] == 2 {
 				c.fault("at_most_once", "%s/%d/%s begins a second time, as attempt %d", l.Flow, l.Cycle, l.Node, l.Attempt)
 			}
-			at := intent{l.Flow, l.Slot, l.Node}
+			at := intent{of, l.Node}
 			if before, known := intents[at]; known && before != l.Intent {
 				c.fault("intent", "%s/%d/%s has intents %s and %s", l.Flow, l.Cycle, l.Node, before, l.Intent)
 			}
@@ -59,7 +73,7 @@ func (c *checker) witness() {
 			}
 			places[l.Intent] = at
 			for _, from := range f.Inputs[l.Node] {
-				if f.Recorded[from] && !succeeded[execution{l.Flow, l.Slot, from, 0}] {
+				if f.Recorded[from] && !succeeded[execution{of, from, 0}] {
 					c.fault("inputs", "%s/%d/%s#%d begins before %s has ended well", l.Flow, l.Cycle, l.Node, l.Attempt, from)
 				}
 			}
@@ -86,7 +100,7 @@ func (c *checker) witness() {
 // cause for every attempt after the first.
 func (c *checker) claimed(starts map[execution]recorder.Line) {
 	for _, l := range c.evidence.Lines {
-		e := execution{l.Flow, l.Slot, l.Node, l.Attempt}
+		e := execution{c.seen(l.Flow, l.Slot, l.Cycle), l.Node, l.Attempt}
 		if _, known := c.evidence.Flows[l.Flow]; !known || l.Event != recorder.Start || starts[e] != l {
 			continue // of a flow that may have been removed and made again, a number means nothing
 		}
@@ -133,7 +147,7 @@ func (c *checker) witnessed(starts, ends map[execution]recorder.Line) {
 			if slot == 0 && c.evidence.RedisLost {
 				continue
 			}
-			e := execution{k.id.Flow, slot, id, n.counted}
+			e := execution{c.seen(k.id.Flow, slot, k.id.Cycle), id, n.counted}
 			if _, ran := starts[e]; !ran {
 				c.fault("run", "%s/%d/%s#%d is counted and never ran", k.id.Flow, k.id.Cycle, id, n.counted)
 			} else if l, ended := ends[e]; !ended || l.Result != recorder.OK {

@@ -1,6 +1,7 @@
 package histcheck
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -54,6 +55,36 @@ func TestSoundWitnessedRunHasNoViolation(t *testing.T) {
 	e.RedisLost = true
 	for _, v := range Check(e) {
 		t.Error("after a loss:", v)
+	}
+}
+
+// Two cycles that are started by hand within a millisecond have one slot.
+func TestCyclesByHandWithinAMillisecond(t *testing.T) {
+	e := witnessed()
+	last := e.Journal[len(e.Journal)-1].At
+	for _, r := range slices.Clone(e.Journal) {
+		if r.Cycle != 3 {
+			continue
+		}
+		last = last.Add(time.Millisecond)
+		r.ID, r.At, r.Cycle, r.UUID = fmt.Sprintf("%d-0", last.UnixMilli()), last, 4, cycleID(4)
+		if r.Token != "" {
+			r.Token += "-4"
+		}
+		e.Journal = append(e.Journal, r)
+	}
+	for _, l := range slices.Clone(e.Lines) {
+		if l.Cycle == 3 {
+			l.Seq, l.Cycle, l.Intent = int64(len(e.Lines)+1), 4, uuid.NewSHA1(l.Intent, nil)
+			e.Lines = append(e.Lines, l)
+		}
+	}
+	for _, v := range Check(e) {
+		t.Error(v)
+	}
+	e.Lines[len(e.Lines)-2].Cycle, e.Lines[len(e.Lines)-1].Cycle = 3, 3 // the first one's node again
+	if len(Check(e)) == 0 {
+		t.Error("an execution of the one under the other's number is not found")
 	}
 }
 
