@@ -52,7 +52,7 @@ type Ledger struct {
 	link         *link                 // scripts: never behind what somebody lists
 	waiter       waiter
 	prefix       string
-	journalMax   int64
+	journalMax   string // as scripts take it
 	scripts      map[string]*script
 	plainScripts bool
 	elected      bool // others decide which server is the master: it may change
@@ -103,7 +103,10 @@ func connect(cfg Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{prefix: cfg.Prefix, journalMax: cfg.JournalMax, scripts: scripts, connects: new(atomic.Int64)}
+	l := &Ledger{prefix: cfg.Prefix, scripts: scripts, connects: new(atomic.Int64)}
+	if cfg.JournalMax != LeaveJournal {
+		l.journalMax = strconv.FormatInt(cfg.JournalMax, 10)
+	}
 	opts, err := options(cfg)
 	if err != nil {
 		return nil, err

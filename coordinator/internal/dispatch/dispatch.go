@@ -38,9 +38,9 @@ type Plans interface {
 // Fleet knows what the live workers carry.
 type Fleet interface {
 	Carries(pool, nodeType string) bool
-	// Room tells how many slots the workers of a pool have, and how many tasks of one
-	// message each of them reads; 0 slots are not known.
-	Room(pool string) (slots, pack int)
+	// Room tells how many slots the workers of a pool have, how many workers they are, and how many
+	// tasks of one message each of them reads; 0 slots are not known.
+	Room(pool string) (slots, workers, pack int)
 }
 
 // Depths tells how many messages wait in a queue.

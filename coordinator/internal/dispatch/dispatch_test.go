@@ -41,6 +41,7 @@ type bench struct {
 	checks   int
 	carries  bool
 	slots    int        // of the workers,
+	workers  int        // that have them,
 	reads    int        // and how many tasks of one message they read
 	marked   [][]string // by call
 	dropped  []string
@@ -143,10 +144,10 @@ func (b *bench) OfCycle(context.Context, ids.Attempt) (*plan.Plan, error) {
 
 func (b *bench) Carries(string, string) bool { b.mu.Lock(); defer b.mu.Unlock(); return b.carries }
 
-func (b *bench) Room(string) (slots, pack int) {
+func (b *bench) Room(string) (slots, workers, pack int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.slots, b.reads
+	return b.slots, b.workers, b.reads
 }
 
 func (b *bench) Len() int { return len(b.waiting) }

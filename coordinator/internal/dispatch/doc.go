@@ -6,8 +6,11 @@
 //
 // Under a backlog several nodes of a pool go in one message (package task): as many as a
 // 2 × slots-th part of those that are ready now, 16 at most. So a worker that takes a
-// message into each of its slots has no more than half of its fair share of what is ready.
-// A lone node goes alone and at once, and so does each while it is not known how many slots
+// message into each of its slots has no more than half of its fair share of what is ready. Where
+// the workers are known to be fast (Turns) it is an eighth of a worker's share: the nodes of a message
+// run at the same time, so its slot does not matter, and a message for every two nodes costs the broker, the worker
+// and the leader more than the nodes themselves. How fast they are is forgotten after ten seconds in which
+// nobody asked, since other nodes may come. A lone node goes alone and at once, and so does each while it is not known how many slots
 // there are, or one of the workers reads single tasks only. A message is one offer for the
 // broker alone: its nodes have their outbox entries, and later their claims, each its own.
 // A message that is lost or refused is published again, entry by entry as they are then.
@@ -43,7 +46,7 @@
 //
 // Under a backlog each slot also holds a message, or two of short nodes, and a message that comes later
 // waits until one is free. So no message has more nodes than a slot does in a twentieth of a second: nodes of no
-// work still go by seven and more, nodes of that length go alone.
+// work still go by ten and more, nodes of that length go alone.
 //
 // # How turns fail
 //

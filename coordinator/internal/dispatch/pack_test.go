@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/taskqueue"
@@ -84,4 +85,53 @@ func TestAPackThatIsRefused(t *testing.T) {
 			t.Errorf("marked %v", got)
 		}
 	})
+}
+
+// TestPacksOfShortNodes: when the workers are known to be fast, a message has up to an eighth of a
+// worker's share of what is ready, until that was long ago.
+func TestPacksOfShortNodes(t *testing.T) {
+	const rate = 20 // nodes in a millisecond
+	for _, c := range []struct {
+		ready, workers int
+		later          time.Duration
+		largest        int
+	}{
+		{160, 1, 0, 16},
+		{79, 1, 0, 9},
+		{159, 4, 0, 4},
+		{7, 1, 0, 1},
+		{159, 4, 9 * time.Second, 4},
+		{159, 1, 11 * time.Second, 1},
+	} {
+		t.Run(fmt.Sprintf("%d ready for %d workers, %s later", c.ready, c.workers, c.later), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newPool()
+				b.workers = c.workers
+				inTurns(t, b)
+				work := func() {
+					for budget := 0; b.waits() > 0 || len(b.offered()) < 5000; {
+						<-time.After(time.Millisecond)
+						for budget += rate; budget > 0 && b.waits() > 0; {
+							budget -= b.drain(1)
+						}
+					}
+				}
+				b.offer(of("f", 1, 5000)...)
+				b.settled(t, 5000-2*slots)
+				work()
+				synctest.Wait()
+				<-time.After(c.later)
+				b.set(func() { b.sent = nil })
+				b.offer(of("f", 5001, c.ready)...)
+				synctest.Wait()
+				largest := 0
+				for _, s := range b.sent {
+					largest = max(largest, strings.Count(s, " a t"))
+				}
+				if largest != c.largest {
+					t.Errorf("the largest message has %d nodes, want %d", largest, c.largest)
+				}
+			})
+		})
+	}
 }

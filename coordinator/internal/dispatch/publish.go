@@ -66,11 +66,12 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 		return nil
 	}
 	w := &p.window
-	slots, reads := d.Fleet.Room(p.name)
-	w.slots = slots
-	n := packSize(waiting, slots, reads)
+	var reads int
+	w.slots, w.workers, reads = d.Fleet.Room(p.name)
+	w.forget(time.Now())
 	if d.Depths == nil || p.turns.count == 0 && len(p.ready) <= w.room() {
 		p.beyond = 0
+		n := w.pack(waiting, reads, false)
 		for len(p.ready) > 0 {
 			if err := d.mayPublish(ctx, len(p.ready)); err != nil {
 				return err
@@ -89,7 +90,7 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 		p.mute = true
 		d.Log.Warn("the broker does not tell how many messages wait; offers are made without its word", "queue", p.queue)
 	}
-	for n = w.pack(n); p.turns.count > 0; {
+	for n := w.pack(waiting, reads, true); p.turns.count > 0; {
 		count := min(n, w.room())
 		if count > 0 {
 			p.beyond = 0
@@ -106,15 +107,6 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 		d.send(ctx, p, p.turns.take(count))
 	}
 	return nil
-}
-
-// packSize is how many nodes go in one message when so many wait for a pool whose workers
-// have so many slots and read at most so many tasks in one message.
-func packSize(waiting, slots, most int) int {
-	if slots < 1 {
-		return 1
-	}
-	return max(1, min(waiting/(2*slots), most, task.MaxPack))
 }
 
 // sort finds what can be offered, by pool. Only a refusal by epoch is returned.

@@ -12,6 +12,8 @@ const (
 	ahead   = 15 * time.Millisecond // of the workers' time that may wait in the queue
 	stay    = 50 * time.Millisecond // how long a message may stay in its slot
 	memory  = 50 * time.Millisecond // over which the rate is averaged
+	fresh   = 10 * time.Second      // until a rate is forgotten: other nodes may come
+	parts   = 8                     // messages that a worker's share of what waits makes at least
 	unknown = 128                   // nodes, while it is not known how many slots there are
 	least   = 16
 	widest  = 4096
@@ -28,8 +30,9 @@ const (
 // window says how many nodes one pool may be offered now. It is pure but for unconfirmed:
 // time is an argument.
 type window struct {
-	slots int     // of the workers; 0: not known, or none
-	rate  float64 // nodes a second that they take; 0: not known
+	slots   int     // of the workers; 0: not known, or none
+	workers int     // that have them
+	rate    float64 // nodes a second that they take; 0: not known
 
 	// What waits in the queue, as of the last answer and what was offered since.
 	sizes  []int // nodes of each message of this leader, the oldest first
@@ -88,16 +91,27 @@ func (w *window) choked() bool { return w.unconfirmed.Load() > int64(4*w.size())
 // low reports whether no question is worth its while.
 func (w *window) low() bool { return 2*w.nodes <= w.size() && !w.choked() }
 
-// pack is how many nodes may go in one message, of those that would be by what waits.
-func (w *window) pack(n int) int {
-	if w.slots == 0 {
-		return n
+// pack is how many nodes may go in one message when so many wait and the workers read at most
+// so many in one. held says that there is no room for all of them.
+func (w *window) pack(waiting, most int, held bool) int {
+	if w.slots < 1 {
+		return 1
 	}
-	longest := 2
-	if w.rate > 0 {
-		longest = int(w.rate * stay.Seconds() / float64(w.slots))
+	n := waiting / (2 * w.slots)
+	switch {
+	case w.rate > 0:
+		n = min(max(n, waiting/(parts*max(w.workers, 1))), int(w.rate*stay.Seconds()/float64(w.slots)))
+	case held:
+		n = min(n, 2)
 	}
-	return max(1, min(n, longest))
+	return max(1, min(n, most, task.MaxPack))
+}
+
+// forget drops a rate that was learned long ago.
+func (w *window) forget(now time.Time) {
+	if w.rate > 0 && !w.read.IsZero() && now.Sub(w.read) > fresh {
+		w.rate, w.read = 0, time.Time{}
+	}
 }
 
 // offered notes a message of n nodes. What has just been sent can't have been taken, so the

@@ -41,8 +41,9 @@ type Fleet struct {
 
 // room is what the live workers of a pool take.
 type room struct {
-	slots int // of all that take new tasks
-	pack  int // tasks of one message that each of them reads
+	slots   int // of all that take new tasks
+	workers int // that have them
+	pack    int // tasks of one message that each of them reads
 }
 
 // New makes a fleet of no workers. paused tells whether a flow is held; lost
@@ -74,14 +75,14 @@ func (f *Fleet) Carries(pool, nodeType string) bool {
 	return false
 }
 
-// Room tells how many slots the workers of a pool have, but for those that drain, and how
-// many tasks of one message each of them reads, as of the last refresh; 0 slots when there
-// are none or it is not known.
-func (f *Fleet) Room(pool string) (slots, pack int) {
+// Room tells how many slots the workers of a pool have, how many workers they are, but for those
+// that drain, and how many tasks of one message each of them reads, as of the last refresh; 0 slots
+// when there are none or it is not known.
+func (f *Fleet) Room(pool string) (slots, workers, pack int) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	r := f.room[pool]
-	return r.slots, r.pack
+	return r.slots, r.workers, r.pack
 }
 
 func rooms(ws []ledger.Worker) map[string]room {
@@ -93,6 +94,7 @@ func rooms(ws []ledger.Worker) map[string]room {
 		}
 		if !w.Draining {
 			r.slots += w.Concurrency
+			r.workers++
 		}
 		all[w.Pool] = r
 	}

@@ -13,7 +13,7 @@ if s[1] == 'deleting' or (s[2] and s[2] ~= uid) then return { -1 } end
 if s[3] and tonumber(s[3]) > tonumber(revision) then return { 0, s[3] } end
 local header = redis.call('HGET', flow_key(flow, 'plan:' .. revision), '#')
 if not header or not string.find(header, uid, 1, true) then return { -2 } end
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 redis.call('SCARD', P .. ':flows')
 local fresh = not s[3]
 local left = not fresh and tonumber(s[3]) < tonumber(revision) and ARGV[10]

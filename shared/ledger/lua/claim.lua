@@ -47,7 +47,7 @@ if not mine then
     sound_hold('flow:' .. flow)
     redis.call('SCARD', P .. ':holds')
     sound_hold(s[5])
-    redis.call('XLEN', P .. ':journal')
+    redis.call('XLEN', JOURNAL)
     redis.call('ZCARD', P .. ':timers')
     hold('flow:' .. flow, flow, n, uuid, node, attempt)
     redis.call('HSET', key, 'status', 'ready', 'blocker', 'paused', 'held', 'flow:' .. flow)

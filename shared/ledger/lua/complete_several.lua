@@ -11,33 +11,10 @@
 local cycles, order, seen = {}, {}, {}
 local leases, replies, posts = {}, {}, false
 
--- decided returns how many edges are decided into the targets that an attempt names, as this call knows.
-local function decided(c, i, count)
-  local value, names, unknown = c.joins, {}, {}
-  for a = i, i + 6 * (count - 1), 6 do
-    if not alone(a) then
-      local target, k = ARGV[a], #names
-      local live, dead, failed = target .. ':live', target .. ':dead', target .. ':failed'
-      names[k + 1], names[k + 2], names[k + 3] = live, dead, failed
-      if value[live] == nil then
-        local u = #unknown
-        unknown[u + 1], unknown[u + 2], unknown[u + 3] = live, dead, failed
-      end
-    end
-  end
-  if #unknown > 0 then
-    local v = redis.call('HMGET', c.base .. ':joins', unpack(unknown))
-    for k = 1, #unknown do value[unknown[k]] = v[k] end
-  end
-  local old = {}
-  for k = 1, #names do old[k] = value[names[k]] end
-  return old
-end
-
 local i = 3
 while i <= #ARGV do
   local flow, n, node, attempt = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4]
-  local component, outputs, given = 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 12]), tonumber(ARGV[i + 14])
+  local component, outputs, given = ARGV[i + 8] == '0' and 'component:0' or 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 12]), tonumber(ARGV[i + 14])
   local base = cycle_key(flow, n)
   local key = node_key(base, node)
   local c = cycles[base]
@@ -79,7 +56,7 @@ while i <= #ARGV do
       end
       if given > 0 then
         local first = i + 19 + 2 * outputs
-        local w = weigh(base, first, given, decided(c, first, given))
+        local w = weigh(base, first, given, c.joins)
         for k = 1, #w.counters, 2 do
           local name = w.counters[k]
           c.joins[name] = w.counters[k + 1]
@@ -126,7 +103,7 @@ for _, c in ipairs(order) do
   if #c.values > 0 then sums[5], sums[6] = 'output_bytes', str(c.bytes) end
   redis.call('HSET', c.base .. ':status', unpack(sums))
   local counters, changed = {}, c.changed
-  for k = 1, #changed do counters[2 * k - 1], counters[2 * k] = changed[k], c.joins[changed[k]] end
+  for k = 1, #changed do counters[2 * k - 1], counters[2 * k] = changed[k], str(c.joins[changed[k]]) end
   for from = 1, #counters, 1000 do
     redis.call('HSET', c.base .. ':joins', unpack(counters, from, math.min(from + 999, #counters)))
   end

@@ -16,7 +16,7 @@ if open and redis.call('EXISTS', node_key(base, node)) == 0 then
   local j = redis.call('HMGET', base .. ':joins', node .. ':live', node .. ':dead', node .. ':failed')
   if (j[1] or '0') .. ' ' .. (j[2] or '0') .. ' ' .. (j[3] or '0') ~= ARGV[13] then return { -2 } end
 end
-if ARGV[9] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[9]) end
+if ARGV[9] ~= '' then redis.call('XDEL', OUTBOX, ARGV[9]) end
 if not open then return { -1 } end
 if redis.call('EXISTS', node_key(base, node)) == 1 then return { 2 } end
 local now = now_ms()

@@ -7,23 +7,30 @@
 local higher = fence()
 if higher then return { 0, higher } end
 sound_journal()
-local now, marked, found, uuids = str(now_ms()), 0, {}, {}
+local now, marked = str(now_ms()), 0
+local keys, found, first = {}, {}, {}
+local flow, n, base, uuid
 for i = 3, #ARGV, 6 do
-  local base = cycle_key(ARGV[i + 1], ARGV[i + 2])
-  if uuids[base] == nil then uuids[base] = redis.call('HGET', base .. ':status', 'uuid') end
-  if uuids[base] == ARGV[i + 3] then
-    found[i] = redis.call('HMGET', node_key(base, ARGV[i + 4]), 'status', 'attempt', 'held')
+  if ARGV[i + 1] ~= flow or ARGV[i + 2] ~= n then -- they come cycle by cycle
+    flow, n = ARGV[i + 1], ARGV[i + 2]
+    base = cycle_key(flow, n)
+    uuid = redis.call('HGET', base .. ':status', 'uuid')
+  end
+  if uuid == ARGV[i + 3] then
+    keys[i] = node_key(base, ARGV[i + 4])
+    found[i] = redis.call('HMGET', keys[i], 'status', 'attempt', 'held')
   end
 end
+-- From the last to the first: whenever a stream loses its first entry, Redis looks for the next.
+for i = #ARGV - 5, 3, -6 do first[i] = redis.call('XDEL', OUTBOX, ARGV[i]) == 1 end
 for i = 3, #ARGV, 6 do
-  local flow, n, uuid, node, attempt, s = ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], found[i]
-  local first = redis.call('XDEL', P .. ':outbox', ARGV[i]) == 1
+  local s = found[i]
   if s then
-    if s[1] == 'ready' and s[2] == attempt and not s[3] then
-      redis.call('HSET', node_key(cycle_key(flow, n), node), 'status', 'dispatched', 'dispatched_at', now)
+    if s[1] == 'ready' and s[2] == ARGV[i + 5] and not s[3] then
+      redis.call('HSET', keys[i], 'status', 'dispatched', 'dispatched_at', now)
       marked = marked + 1
     end
-    if first then jot('dispatch', flow, n, uuid, node, attempt, '', '', '') end
+    if first[i] then jot('dispatch', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], '', '', '') end
   end
 end
 return { 1, marked }

@@ -4,5 +4,5 @@
 -- Reply: {1} | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end
-if ARGV[3] then redis.call('XDEL', P .. ':outbox', unpack(ARGV, 3)) end
+if ARGV[3] then redis.call('XDEL', OUTBOX, unpack(ARGV, 3)) end
 return { 1 }

@@ -14,7 +14,7 @@ sound()
 sound_hold(s[3])
 redis.call('SCARD', P .. ':held:' .. ARGV[9])
 redis.call('SCARD', P .. ':holds')
-local first = redis.call('XDEL', P .. ':outbox', ARGV[8]) == 1
+local first = redis.call('XDEL', OUTBOX, ARGV[8]) == 1
 if found ~= uuid or s[1] ~= 'ready' or s[2] ~= attempt then
   if first and found == uuid then jot('dropped', flow, n, uuid, node, attempt, '', '', ARGV[10]) end
   return { 2 }

@@ -2,7 +2,7 @@
 -- note_recovery: journals that the cluster went on after a server had lost data, and keeps the latest of these for people.
 -- ARGV[3] what happened, [4] what was done, [5] kind of repair to count or '', [6] how many of them
 -- Reply: {1}
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 redis.call('LLEN', P .. ':recoveries')
 redis.call('HLEN', P .. ':repairs')
 jot('recovery', '', '0', '', '', '0', '', '', ARGV[3] .. ': ' .. ARGV[4])

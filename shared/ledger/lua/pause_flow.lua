@@ -6,7 +6,7 @@ local key = flow_key(ARGV[3], 'state')
 local status = redis.call('HGET', key, 'status')
 if not status or status == 'deleting' then return { -1 } end
 if status == 'paused' then return { 2 } end
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 local now = str(now_ms())
 redis.call('HSET', key, 'status', 'paused', 'paused_at', now)
 jot('flow_paused', ARGV[3], '0', '', '', '0', '', '', '')

@@ -3,12 +3,15 @@
 -- that more than one verb makes: offer a node, count an outcome, close a cycle.
 --
 -- Every script: VERB = its name; KEYS[1] = the prefix, and the cluster slot of all keys below
--- it; ARGV[1] = journal cap; ARGV[2] = epoch ('0' = a verb any replica may
+-- it; ARGV[1] = journal cap, '' = none; ARGV[2] = epoch ('0' = a verb any replica may
 -- call). Times are milliseconds of the ledger's clock, see now_ms. Every number that
 -- is stored or joined goes through str(), since Lua would write large ones as 1e+14.
 
+local redis, ARGV = redis, ARGV -- each use would look them up by name
 local P = KEYS[1]
-local JOURNAL_MAX, EPOCH = ARGV[1], ARGV[2]
+local EPOCH = ARGV[2]
+local JOURNAL = P .. ':journal'
+local OUTBOX = P .. ':outbox'
 
 local function str(n) return string.format('%d', n) end
 
@@ -42,10 +45,17 @@ local function cycle_key(flow, n) return P .. ':flow:' .. flow .. ':cycle:' .. n
 local function node_key(base, node) return base .. ':node:' .. node .. ':state' end
 
 -- A record is one field: the names of ten, and their places, would be most of what it costs. The
--- detail is last, since it may hold anything.
+-- detail is last, since it may hold anything. The first record of a script cuts the journal to the cap.
+local CUT = ARGV[1] == ''
 local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
-  redis.call('XADD', P .. ':journal', 'MAXLEN', '~', JOURNAL_MAX, '*', 'r', op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
-    .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail)
+  local record = op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
+    .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail
+  if CUT then
+    redis.call('XADD', JOURNAL, '*', 'r', record)
+  else
+    CUT = true
+    redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[1], '*', 'r', record)
+  end
 end
 
 -- noted writes what was refused into the journal. The answer to the caller does
@@ -75,7 +85,7 @@ end
 local function standing(status, attempt) return (status or 'waiting') .. ' ' .. (attempt or '0') end
 
 local function post(kind, flow, n, uuid, node, attempt)
-  redis.call('XADD', P .. ':outbox', '*', 'e', kind .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
+  redis.call('XADD', OUTBOX, '*', 'e', kind .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node .. '|' .. attempt)
 end
 
 -- repaired counts and journals one repair: what was put back, and what was wrong.
@@ -91,12 +101,12 @@ end
 -- are about to write; the others check all that a transition may.
 local function sound_journal()
   now_ms()
-  redis.call('XLEN', P .. ':journal')
+  redis.call('XLEN', JOURNAL)
 end
 
 local function sound_streams()
   sound_journal()
-  redis.call('XLEN', P .. ':outbox')
+  redis.call('XLEN', OUTBOX)
 end
 
 -- sound_end checks what the end of a cycle writes besides.
@@ -199,38 +209,51 @@ local FINAL = { succeeded = true, failed = true, skipped = true, stopped = true,
 -- that these edges are live: it is ready at once, and nothing of it is ever counted. ARGV[a..] is a group of weigh.
 local function alone(a) return ARGV[a + 2] == '1' and ARGV[a + 3] == ARGV[a + 1] end
 
+-- counters_of names the fields of joins that count a target's decided edges: live, dead and failed.
+local NAMED = {}
+local function counters_of(target)
+  local names = NAMED[target]
+  if not names then
+    names = { target .. ':live', target .. ':dead', target .. ':failed' }
+    NAMED[target] = names
+  end
+  return names
+end
+
 -- weigh reads what counting decided edges into their targets would make of them. ARGV
 -- from i on holds count groups of six: target, in-degree, plain (1 or 0), and how many
 -- edges are live, dead and failed. A plain target whose edges are all live becomes
--- ready; any other target that is now decided is posted for the leader. old is how many edges are
--- decided by now, three numbers for each target that is not alone, if the caller knows.
-local function weigh(base, i, count, old)
-  local w, names, keys = { counters = {}, moves = {} }, {}, {}
-  local counters, moves = w.counters, w.moves
+-- ready; any other target that is now decided is posted for the leader. joins is what the caller
+-- knows of the counters by name; what it lacks is read into it.
+local function weigh(base, i, count, joins)
+  local counters, moves, keys, unknown = {}, {}, {}, {}
+  local w = { counters = counters, moves = moves } -- counters: name, number, …
   if count == 0 then return w end
+  joins = joins or {}
   for a = i, i + 6 * (count - 1), 6 do
     if not alone(a) then
-      local target, k = ARGV[a], #names
-      names[k + 1], names[k + 2], names[k + 3] = target .. ':live', target .. ':dead', target .. ':failed'
+      local names, u = counters_of(ARGV[a]), #unknown
+      if not joins[names[1]] then unknown[u + 1], unknown[u + 2], unknown[u + 3] = names[1], names[2], names[3] end
     end
   end
-  if #names > 0 then old = old or redis.call('HMGET', base .. ':joins', unpack(names)) end
-  local k = 0
+  if #unknown > 0 then
+    local v = redis.call('HMGET', base .. ':joins', unpack(unknown))
+    for k = 1, #unknown do joins[unknown[k]] = v[k] and tonumber(v[k]) or 0 end
+  end
   for a = i, i + 6 * (count - 1), 6 do
     local target, ready = ARGV[a], true
     if not alone(a) then
-      local sum, degree, live = 0, tonumber(ARGV[a + 1]), false
+      local names, sum, degree, live = counters_of(target), 0, tonumber(ARGV[a + 1]), false
       for r = 1, 3 do
-        local have, add = tonumber(old[k + r] or '0'), tonumber(ARGV[a + 2 + r])
-        if add > 0 then
-          have = have + add
-          counters[#counters + 1] = names[k + r]
-          counters[#counters + 1] = str(have)
+        local have, add = joins[names[r]], ARGV[a + 2 + r]
+        if add ~= '0' then
+          have = have + tonumber(add)
+          counters[#counters + 1] = names[r]
+          counters[#counters + 1] = have
           if r == 1 then live = have end
         end
         sum = sum + have
       end
-      k = k + 3
       ready = ARGV[a + 2] == '1' and live == degree
       if not ready and sum >= degree then moves[#moves + 1] = { node = target } end
     end
@@ -288,6 +311,7 @@ end
 -- written yet, or now, has found.
 local function spread_edges(base, flow, n, uuid, i, count, now, w)
   w = w or weigh(base, i, count)
+  for k = 2, #w.counters, 2 do w.counters[k] = str(w.counters[k]) end
   for from = 1, #w.counters, 1000 do
     redis.call('HSET', base .. ':joins', unpack(w.counters, from, math.min(from + 999, #w.counters)))
   end

@@ -11,7 +11,7 @@ redis.call('SCARD', P .. ':flows')
 redis.call('SCARD', P .. ':holds')
 local status = redis.call('HGET', key, 'status')
 if status and status ~= 'deleting' then
-  if ARGV[4] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[4]) end
+  if ARGV[4] ~= '' then redis.call('XDEL', OUTBOX, ARGV[4]) end
   return { 3 }
 end
 local left = redis.call('ZCARD', flow_key(flow, 'cycles'))
@@ -23,6 +23,6 @@ end
 redis.call('UNLINK', key, flow_key(flow, 'config'), flow_key(flow, 'cycles'), flow_key(flow, 'triggers'), P .. ':held:flow:' .. flow)
 redis.call('SREM', P .. ':flows', flow)
 redis.call('SREM', P .. ':holds', 'flow:' .. flow)
-if ARGV[4] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[4]) end
+if ARGV[4] ~= '' then redis.call('XDEL', OUTBOX, ARGV[4]) end
 jot('flow_purged', flow, '0', '', '', '0', '', '', '')
 return { 1 }

@@ -30,6 +30,6 @@ end
 local left = redis.call('SCARD', set)
 if left == 0 then
   redis.call('SREM', P .. ':holds', ARGV[3])
-  if ARGV[5] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[5]) end
+  if ARGV[5] ~= '' then redis.call('XDEL', OUTBOX, ARGV[5]) end
 end
 return { 1, offered, left }

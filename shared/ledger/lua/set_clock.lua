@@ -4,7 +4,7 @@
 -- Reply: {1} set | {2} stands already | {-1, correction found} it is another by now | {0, higher epoch}
 local higher = fence()
 if higher then return { 0, higher } end
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 local found = redis.call('GET', P .. ':clock') or '0'
 if not tonumber(found) then found = '0' end
 if found == ARGV[4] then return { 2 } end

@@ -13,7 +13,7 @@ if not s[1] or s[1] == 'deleting' or s[3] ~= ARGV[8] then return { -1 } end
 if s[2] and tonumber(s[2]) >= tonumber(ARGV[5]) then return { 2 } end
 if s[2] and tonumber(s[2]) >= tonumber(ARGV[4]) then return { -4 } end
 if ARGV[9] ~= '' and tonumber(s[2] or '0') < tonumber(ARGV[9]) then return { -7 } end
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 local field = 'slots_skipped:' .. ARGV[7]
 redis.call('HSET', key, 'last_slot', ARGV[5], field, str(tonumber(redis.call('HGET', key, field) or '0') + tonumber(ARGV[6]))) -- one command: see start_cycle
 jot('slot_skipped', flow, '0', '', '', '0', '', '', ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. ARGV[7])

@@ -11,7 +11,7 @@ local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
 sound_cycle(base, flow)
 if c[1] ~= uuid or c[2] ~= 'running' then
-  if ARGV[9] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[9]) end
+  if ARGV[9] ~= '' then redis.call('XDEL', OUTBOX, ARGV[9]) end
   return { -1 }
 end
 local key = node == '' and base .. ':status' or node_key(base, node)
@@ -30,6 +30,6 @@ else
 end
 if ARGV[9] ~= '' then
   redis.call('HDEL', key, 'spread')
-  redis.call('XDEL', P .. ':outbox', ARGV[9])
+  redis.call('XDEL', OUTBOX, ARGV[9])
 end
 return { 1 }

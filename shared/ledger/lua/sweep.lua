@@ -10,7 +10,7 @@ local base = cycle_key(flow, n)
 local c = redis.call('HMGET', base .. ':status', 'uuid', 'status')
 sound_cycle(base, flow)
 if c[1] ~= uuid or (c[2] ~= 'running' and c[2] ~= 'cancelling') then
-  if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
+  if ARGV[8] ~= '' then redis.call('XDEL', OUTBOX, ARGV[8]) end
   return { -1 }
 end
 local ending
@@ -22,7 +22,7 @@ else
   ending = ({ failed = true, unknown = true, stopped = true })[redis.call('HGET', node_key(base, ARGV[9]), 'status')]
 end
 if not ending then
-  if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
+  if ARGV[8] ~= '' then redis.call('XDEL', OUTBOX, ARGV[8]) end
   return { -2 }
 end
 local now, counted, found = str(now_ms()), 0, {}
@@ -30,7 +30,7 @@ for i = 10, #ARGV do
   found[i] = redis.call('HMGET', node_key(base, ARGV[i]), 'status', 'attempt', 'held')
   sound_hold(found[i][3])
 end
-if ARGV[8] ~= '' then redis.call('XDEL', P .. ':outbox', ARGV[8]) end
+if ARGV[8] ~= '' then redis.call('XDEL', OUTBOX, ARGV[8]) end
 for i = 10, #ARGV do
   local node, s = ARGV[i], found[i]
   if not FINAL[s[1]] and s[1] ~= 'running' then

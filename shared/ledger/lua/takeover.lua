@@ -4,7 +4,7 @@
 -- Reply: {1, now} | {0, higher epoch} | {-1, schema found}
 local schema = redis.call('GET', P .. ':schema')
 if schema and schema ~= ARGV[3] then return { -1, schema } end
-redis.call('XLEN', P .. ':journal')
+redis.call('XLEN', JOURNAL)
 local now = now_ms()
 local higher = fence()
 if higher then return { 0, higher } end
