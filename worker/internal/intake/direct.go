@@ -1,6 +1,8 @@
 package intake
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -13,12 +15,15 @@ import (
 // mostWished bounds how many successors a report names: one is granted at most.
 const mostWished = 8
 
+// turn is how long a line of direct hops may have had its place to go on while all are taken.
+const turn = 30 * time.Millisecond
+
 // wish names the successors of a node that would be welcome here, once its report is in.
-// None is when nothing new is to begin, or when all places are taken and this node came
-// directly itself.
+// None is when nothing new is to begin, or when all places are taken, this node came
+// directly itself and its line has had its turn.
 func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 	busy := !s.crew.idle()
-	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || busy && g.direct {
+	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || busy && g.direct && time.Since(g.since) > turn {
 		return q
 	}
 	edge := 0

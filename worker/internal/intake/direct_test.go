@@ -147,6 +147,28 @@ func TestNobodyWaitsLongForDirectHops(t *testing.T) {
 	})
 }
 
+// TestALineOfShortNodesGoesOn: with every place taken, short nodes follow each other for some
+// time before what the queue has is next.
+func TestALineOfShortNodesGoesOn(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(10*time.Millisecond))
+		wishes := w.line("n")
+		w.start(1)
+		w.offer("n")
+		w.offer("n")
+		pass(45 * time.Millisecond)
+		got := wishes()
+		if len(got) != 4 || len(got[2]) == 0 || len(got[3]) != 0 {
+			t.Errorf("after 45 ms the reports wished %q, want three wishes and none", got)
+		}
+		if n := w.asked("claim"); n != 2 {
+			t.Errorf("%d of 2 messages were claimed after 45 ms", n)
+		}
+		w.stop()
+		w.ends()
+	})
+}
+
 // TestQueueOnly: no successor is asked for.
 func TestQueueOnly(t *testing.T) {
 	bubble(t, func(w *world) {

@@ -119,6 +119,7 @@ type granted struct {
 	handler node.Handler
 	sent    time.Time // when it was asked for
 	direct  bool      // with the report of its predecessor
+	since   time.Time // when the first node of its line of direct hops was asked for
 }
 
 // claim claims a task. If that is not granted, it says what is to become of the message.
@@ -157,6 +158,7 @@ func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 		return nil, ack
 	}
 	hop.Pass(hop.Claimed, t.Attempt)
+	g.since = g.sent
 	return g, ack
 }
 
@@ -170,6 +172,7 @@ func (s *server) run(m *message, g *granted) ending {
 		if next == nil {
 			return how
 		}
+		next.since = g.since
 		g = next
 	}
 }
