@@ -11,7 +11,7 @@ import (
 const (
 	ahead   = 15 * time.Millisecond // of the workers' time that may wait in the queue
 	stay    = 50 * time.Millisecond // how long a message may stay in its slot
-	memory  = 50 * time.Millisecond // over which the rate is averaged
+	memory  = 30 * time.Millisecond // over which the rate is averaged
 	fresh   = 10 * time.Second      // until a rate is forgotten: other nodes may come
 	parts   = 8                     // messages that a worker's share of what waits makes at least
 	unknown = 128                   // nodes, while it is not known how many slots there are
