@@ -46,7 +46,7 @@ type window struct {
 	due       time.Time // the next question is to be asked then
 	pause     time.Duration
 	busy      bool      // the last answer found messages in the queue: every slot has one
-	taken     int       // nodes that were taken in a row of answers that found none
+	taken     int       // messages that were taken in a row of answers that found none
 	read      time.Time // when the last question was asked that was answered; zero: the next answer says nothing of the rate
 	mute      time.Time // when the first question was asked that was not; zero: the last one was
 	overrules int       // how often more was offered without an answer
@@ -154,9 +154,10 @@ func (w *window) wake() time.Time {
 func (w *window) answer(ready int, now time.Time) {
 	asked := w.asked
 	w.asked, w.mute, w.overrules = time.Time{}, time.Time{}, 0
+	messages := max(0, len(w.sizes)-w.messages-ready)
 	w.keep(ready + w.messages)
 	drained := max(0, w.then-(w.nodes-w.later))
-	w.learn(drained, ready > 0, asked)
+	w.learn(drained, messages, ready > 0, asked)
 	switch {
 	case drained == 0 && ready > 0:
 		w.pause = min(max(soonest, w.pause*3/2), rarest)
@@ -171,13 +172,13 @@ func (w *window) answer(ready int, now time.Time) {
 
 // learn notes how many nodes were taken since the last answer. Slots that have no message
 // take some at once without working on them, so that says how fast the workers are only
-// if the queue had messages at both times, or when more was taken than all slots can hold.
-func (w *window) learn(drained int, busy bool, asked time.Time) {
+// if the queue had messages at both times, or when more messages were taken than all slots can hold.
+func (w *window) learn(drained, messages int, busy bool, asked time.Time) {
 	took := asked.Sub(w.read).Seconds()
 	if w.read.IsZero() || took <= 0 {
 		w.taken = 0
 	} else {
-		if w.taken += drained; busy {
+		if w.taken += messages; busy {
 			w.taken = 0
 		}
 		rate := float64(drained) / took
@@ -186,7 +187,7 @@ func (w *window) learn(drained int, busy bool, asked time.Time) {
 			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
 		case w.busy && busy:
 			w.rate = rate
-		case !busy && w.taken > 2*w.slots*task.MaxPack && rate > w.rate:
+		case !busy && w.taken > 2*w.slots && rate > w.rate:
 			w.rate = rate
 		}
 	}
