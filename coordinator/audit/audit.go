@@ -1,10 +1,10 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -202,16 +202,17 @@ func (c *checker) take(rec ledger.Record) error {
 	return c.record(rec)
 }
 
-// CompareIDs orders ids of records.
+// CompareIDs orders ids of records: by time, sequence and place in their entry.
 func CompareIDs(a, b string) int {
-	ams, aseq := splitID(a)
-	bms, bseq := splitID(b)
-	return cmp.Or(cmp.Compare(ams, bms), cmp.Compare(aseq, bseq))
+	x, y := splitID(a), splitID(b)
+	return slices.Compare(x[:], y[:])
 }
 
-func splitID(id string) (ms, seq uint64) {
-	left, right, _ := strings.Cut(id, "-")
-	ms, _ = strconv.ParseUint(left, 10, 64)
-	seq, _ = strconv.ParseUint(right, 10, 64)
-	return ms, seq
+func splitID(id string) (parts [3]uint64) {
+	for i, text := range strings.FieldsFunc(id, func(c rune) bool { return c == '-' || c == '.' }) {
+		if i < len(parts) {
+			parts[i], _ = strconv.ParseUint(text, 10, 64)
+		}
+	}
+	return parts
 }

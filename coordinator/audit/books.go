@@ -251,6 +251,6 @@ func (c *checker) head(books Books) error {
 }
 
 func recordTime(id string) time.Time {
-	ms, _ := splitID(id)
+	ms := splitID(id)[0]
 	return time.UnixMilli(int64(ms)).UTC()
 }

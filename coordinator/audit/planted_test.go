@@ -331,6 +331,9 @@ func TestARecordTakenOutIsMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, r := range all {
+			if strings.Contains(r.ID, ".") {
+				continue // goes with the first record of its entry
+			}
 			l, address := open(t)
 			scene(t, l)
 			now, err := l.Journal(t.Context(), "", 10_000)

@@ -72,7 +72,7 @@ func (l *Ledger) dumpKey(ctx context.Context, key string) (string, error) {
 			return "", err
 		}
 		for _, m := range msgs {
-			lines = append(lines, m.ID+" "+fmt.Sprint(named(m))) // fmt prints maps sorted by key
+			lines = append(lines, named(m)...)
 		}
 		return strings.Join(lines, "\n"), nil
 	default:
@@ -86,16 +86,24 @@ func escapePattern(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s)
 }
 
-// named returns an entry of a stream with a name for each value.
-func named(m redis.XMessage) map[string]any {
-	for one, names := range map[string][]string{journalField: journalFields, outboxField: outboxFields} {
-		if _, ok := m.Values[one]; ok {
-			out := map[string]any{}
-			for i, v := range fields(m, one, names) {
-				out[names[i]] = v
-			}
-			return out
+// named returns the lines of an entry of a stream, with a name for each value.
+func named(m redis.XMessage) (lines []string) {
+	line := func(id string, names, values []string) {
+		out := map[string]any{}
+		for i, name := range names {
+			out[name] = values[i]
 		}
+		lines = append(lines, id+" "+fmt.Sprint(out)) // fmt prints maps sorted by key
 	}
-	return m.Values
+	switch {
+	case m.Values[journalField] != nil:
+		for id, values := range parts(m) {
+			line(id, journalFields, values)
+		}
+	case m.Values[outboxField] != nil:
+		line(m.ID, outboxFields, fields(m, outboxField, outboxFields))
+	default:
+		lines = append(lines, m.ID+" "+fmt.Sprint(m.Values))
+	}
+	return lines
 }

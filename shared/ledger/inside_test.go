@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -297,6 +298,21 @@ func TestAnErrorLeavesTheStateUnchanged(t *testing.T) {
 	})
 }
 
+// valuesOf reads what a dump says of an entry of a stream.
+func valuesOf(line string) map[string]string {
+	_, text, _ := strings.Cut(line, " ")
+	values, last := map[string]string{}, ""
+	for _, f := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(text, "map["), "]"), " ") {
+		name, value, ok := strings.Cut(f, ":")
+		if !ok { // the rest of a detail with blanks
+			values[last] += " " + f
+			continue
+		}
+		values[name], last = value, name
+	}
+	return values
+}
+
 // restore puts a dump back.
 func restore(t *testing.T, l *Ledger, d map[string]string) {
 	t.Helper()
@@ -317,19 +333,29 @@ func restore(t *testing.T, l *Ledger, d map[string]string) {
 		switch {
 		case text == "not what it should be" || name == "epoch" || name == "schema" || strings.HasSuffix(name, ":config") || strings.HasSuffix(name, ":archive"):
 			pipe.Set(ctx, key, text, 0)
-		case name == "journal" || name == "outbox":
-			for _, line := range lines {
-				id, fields, _ := strings.Cut(line, " ")
-				var pairs []any
-				for _, f := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(fields, "map["), "]"), " ") {
-					k, v, ok := strings.Cut(f, ":")
-					if !ok { // the rest of a detail with blanks
-						pairs[len(pairs)-1] = pairs[len(pairs)-1].(string) + " " + f
-						continue
+		case name == "journal":
+			for i := 0; i < len(lines); {
+				id, _, _ := strings.Cut(lines[i], " ")
+				args := []any{"XADD", key, id}
+				for field := journalField; i < len(lines) && (field == journalField || strings.HasPrefix(lines[i], id+"."+field+" ")); i++ {
+					var values []string
+					of := valuesOf(lines[i])
+					for _, name := range journalFields {
+						values = append(values, of[name])
 					}
-					pairs = append(pairs, k, v)
+					args = append(args, field, strings.Join(values, "|"))
+					field = strconv.Itoa((len(args) - 3) / 2)
 				}
-				pipe.Do(ctx, append([]any{"XADD", key, id}, pairs...)...)
+				pipe.Do(ctx, args...)
+			}
+		case name == "outbox":
+			for _, line := range lines {
+				id, _, _ := strings.Cut(line, " ")
+				args := []any{"XADD", key, id}
+				for name, value := range valuesOf(line) {
+					args = append(args, name, value)
+				}
+				pipe.Do(ctx, args...)
 			}
 		case name == "leases" || name == "timers" || name == "active" || name == "closing" || name == "deleted" || strings.HasSuffix(name, ":cycles"):
 			for _, line := range lines {

@@ -3,6 +3,9 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,10 +15,11 @@ import (
 	"github.com/tradingflow/weather-station/shared/ids"
 )
 
-// Record is one entry of the journal: one transition, as the script that made
-// it wrote it in the same step.
+// Record is one transition, as the script that made it wrote it in the same step.
 type Record struct {
-	ID string // stream id; its first part is Redis TIME in milliseconds
+	// ID is that of the journal's entry, whose first part is Redis TIME in milliseconds;
+	// records after the first of an entry are numbered behind it: 1767225600000-0.1.
+	ID string
 	At time.Time
 	Op string // takeover, cycle_start, ready, dispatch, claim, outcome, …
 	ids.Attempt
@@ -25,26 +29,45 @@ type Record struct {
 	Detail string
 }
 
-// Journal returns up to count records with ids after the given one ("" = the
-// oldest kept).
+// Journal returns count records or some more, those with ids after the given one ("" = the
+// oldest kept), and fewer only where the journal ends.
 func (l *Ledger) Journal(ctx context.Context, after string, count int64) ([]Record, error) {
-	from := "-"
-	if after != "" {
-		from = "(" + after
-	}
-	msgs, err := l.rdb.XRangeN(ctx, l.key("journal"), from, "+", count).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", classify(err))
-	}
-	out := make([]Record, 0, len(msgs))
-	for _, m := range msgs {
-		out = append(out, record(m))
+	var out []Record
+	for int64(len(out)) < count {
+		n, from := count, "-"
+		if count > few { // an entry may have hundreds
+			n = max(few, (count-int64(len(out)))/4)
+		}
+		entry, part, _ := strings.Cut(after, ".")
+		if after != "" {
+			from = entry // it may have more records
+			n++
+		}
+		msgs, err := l.rdb.XRangeN(ctx, l.key("journal"), from, "+", n).Result()
+		if err != nil {
+			return nil, fmt.Errorf("read journal: %w", classify(err))
+		}
+		have := len(out)
+		for _, m := range msgs {
+			out = records(out, m)
+		}
+		if len(msgs) > 0 && msgs[0].ID == entry { // these records are known
+			out = slices.Delete(out, have, min(have+int(number(part))+1, len(out)))
+		}
+		if int64(len(msgs)) < n {
+			break
+		}
+		after = out[len(out)-1].ID
 	}
 	return out, nil
 }
 
+// few is how many entries may be read though less was asked for.
+const few = 64
+
 // Fields of the journal and of the outbox, in their order. An entry has them in one field,
-// joined by "|", which no id may hold; the last is whatever is left. Entries with a field for each,
+// joined by "|", which no id may hold; the last is whatever is left. What one script tells the
+// journal may be one entry, whose further records are fields named 1, 2, …. Entries with a field for each value,
 // as they were written once, are read as well.
 var (
 	journalFields = []string{"op", "flow", "cycle", "uuid", "node", "attempt", "epoch", "token", "worker", "detail"}
@@ -70,12 +93,28 @@ func fields(m redis.XMessage, one string, names []string) []string {
 	return values
 }
 
-func record(m redis.XMessage) Record {
-	f := fields(m, journalField, journalFields)
-	r := Record{ID: m.ID, Op: f[0], Attempt: attempt(f[1:6]), Epoch: ids.Epoch(number(f[6])), Token: f[7], Worker: f[8], Detail: f[9]}
+// records adds those of an entry.
+func records(all []Record, m redis.XMessage) []Record {
 	ms, _, _ := strings.Cut(m.ID, "-")
-	r.At = time.UnixMilli(number(ms)).UTC()
-	return r
+	at := time.UnixMilli(number(ms)).UTC()
+	for id, f := range parts(m) {
+		all = append(all, Record{ID: id, At: at, Op: f[0], Attempt: attempt(f[1:6]), Epoch: ids.Epoch(number(f[6])), Token: f[7], Worker: f[8], Detail: f[9]})
+	}
+	return all
+}
+
+// parts yields the records of an entry of the journal: their ids, and their values in the order of
+// journalFields.
+func parts(m redis.XMessage) iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		id, name := m.ID, journalField
+		for k := 1; yield(id, fields(m, name, journalFields)); k++ {
+			if name = strconv.Itoa(k); m.Values[name] == nil {
+				return
+			}
+			id = m.ID + "." + name
+		}
+	}
 }
 
 // attempt reads flow, cycle, uuid, node and attempt.

@@ -34,8 +34,9 @@ type Config struct {
 	// Prefix begins every key; "station" when empty. With Redis Cluster it must
 	// hold a hash tag, as "station{0}", unless there are partitions (see Set).
 	Prefix string
-	// JournalMax is about how many entries the journal keeps; 200,000 when 0. Every
-	// call that writes trims to the bound of its caller: see LeaveJournal.
+	// JournalMax is about how many entries the journal keeps, which have a record or the
+	// records of one script; 200,000 when 0. Every call that writes trims to the bound of
+	// its caller: see LeaveJournal.
 	JournalMax int64
 	// Name is shown in CLIENT LIST.
 	Name string

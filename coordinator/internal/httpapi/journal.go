@@ -20,7 +20,7 @@ type journalInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"Records at most"`
 }
 
-var recordID = regexp.MustCompile(`^([0-9]{1,20}-[0-9]{1,20})?(,([0-9]{1,20}-[0-9]{1,20})?)*$`)
+var recordID = regexp.MustCompile(`^([0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,4})?)?(,([0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,4})?)?)*$`)
 
 func (s *server) journal() {
 	op := huma.Operation{OperationID: "read-journal", Method: http.MethodGet, Path: base + "/journal",

@@ -44,6 +44,11 @@ var reads = []testCase{
 			after = part[len(part)-1].ID
 		}
 		k.equal(pages, k.journal())
+		for i, r := range pages { // from any record on, though a step may write several at once
+			rest, err := k.Journal(k.ctx, r.ID, 1_000)
+			k.ok(err)
+			k.equal(rest, append([]ledger.Record{}, pages[i+1:]...))
+		}
 		first := pages[0]
 		k.equal([]any{first.Op, first.Epoch}, []any{"takeover", epoch})
 		if first.At.IsZero() {

@@ -88,9 +88,11 @@ for g, a in ipairs(granted) do
 end
 redis.call('ZADD', P .. ':leases', unpack(leases))
 now = str(now)
+gather()
 for _, a in ipairs(granted) do
   local flow, n, uuid, node, attempt, token, worker = unpack(ARGV, a.i, a.i + 6)
   redis.call('HSET', a.key, 'status', 'running', 'token', token, 'worker', worker, 'started_at', now)
   jot('claim', flow, n, uuid, node, attempt, token, worker, '')
 end
+jot_gathered()
 return replies

@@ -56,6 +56,7 @@ end
 local now = now_ms()
 
 redis.call('ZREM', P .. ':leases', lease_member(flow, n, uuid, node))
+gather()
 local record = { 'status', status, 'attempt', attempt, 'completed_at', str(now) }
 if outputs > 0 then
   local handles, values = {}, {}
@@ -83,4 +84,5 @@ elseif goes_on then
   post('sweep', flow, n, uuid, node, '0')
 end
 close(base, flow, n, uuid, str(now), cycle)
+jot_gathered()
 return direct or { 1 }

@@ -84,6 +84,7 @@ local now = now_ms()
 local at = str(now)
 
 redis.call('ZREM', P .. ':leases', unpack(leases))
+gather()
 -- One cycle after the other: the last outcome of a cycle is followed by its end.
 for _, c in ipairs(order) do
   for from = 1, #c.values, 1000 do -- before the records that say there are outputs: no audit could put them there
@@ -115,4 +116,5 @@ for _, c in ipairs(order) do
     close(c.base, c.flow, c.n, c.uuid, at, c.ending)
   end
 end
+jot_gathered()
 return replies

@@ -21,16 +21,19 @@ for i = 3, #ARGV, 6 do
     found[i] = redis.call('HMGET', keys[i], 'status', 'attempt', 'held')
   end
 end
+-- Before the states: of a script that tears an entry is gone and a node ready, which the audit finds.
 -- From the last to the first: whenever a stream loses its first entry, Redis looks for the next.
 for i = #ARGV - 5, 3, -6 do first[i] = redis.call('XDEL', OUTBOX, ARGV[i]) == 1 end
+gather()
+for i = 3, #ARGV, 6 do
+  if found[i] and first[i] then jot('dispatch', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], '', '', '') end
+end
+jot_gathered()
 for i = 3, #ARGV, 6 do
   local s = found[i]
-  if s then
-    if s[1] == 'ready' and s[2] == ARGV[i + 5] and not s[3] then
-      redis.call('HSET', keys[i], 'status', 'dispatched', 'dispatched_at', now)
-      marked = marked + 1
-    end
-    if first[i] then jot('dispatch', ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], '', '', '') end
+  if s and s[1] == 'ready' and s[2] == ARGV[i + 5] and not s[3] then
+    redis.call('HSET', keys[i], 'status', 'dispatched', 'dispatched_at', now)
+    marked = marked + 1
   end
 end
 return { 1, marked }

@@ -47,15 +47,35 @@ local function node_key(base, node) return base .. ':node:' .. node .. ':state' 
 -- A record is one field: the names of ten, and their places, would be most of what it costs. The
 -- detail is last, since it may hold anything. The first record of a script cuts the journal to the cap.
 local CUT = ARGV[1] == ''
+local GATHERED -- fields of records that are to be written together; nil: each is written at once
+local function write_records(fields)
+  if CUT then
+    redis.call('XADD', JOURNAL, '*', unpack(fields))
+  else
+    CUT = true
+    redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[1], '*', unpack(fields))
+  end
+end
+
 local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
   local record = op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
     .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail
-  if CUT then
-    redis.call('XADD', JOURNAL, '*', 'r', record)
+  local g = GATHERED
+  if not g then
+    write_records({ 'r', record })
   else
-    CUT = true
-    redis.call('XADD', JOURNAL, 'MAXLEN', '~', ARGV[1], '*', 'r', record)
+    local k = #g
+    g[k + 1], g[k + 2] = k == 0 and 'r' or str(k / 2), record
   end
+end
+
+-- gather has jot keep its records, and jot_gathered writes them as one entry: an entry for each
+-- is a tenth of what a node costs.
+local function gather() GATHERED = {} end
+local function jot_gathered()
+  local g = GATHERED
+  GATHERED = nil
+  if #g > 0 then write_records(g) end
 end
 
 -- noted writes what was refused into the journal. The answer to the caller does

@@ -18,6 +18,7 @@ local key = node == '' and base .. ':status' or node_key(base, node)
 local cursor = redis.call('HGET', key, 'spread')
 if cursor ~= ARGV[7] then return { -2, cursor or '' } end
 redis.call('HSET', key, 'spread', ARGV[8])
+gather()
 local now = now_ms()
 if node == '' then
   for i = 11, #ARGV do
@@ -28,6 +29,7 @@ if node == '' then
 else
   spread_edges(base, flow, n, uuid, 11, tonumber(ARGV[10]), now)
 end
+jot_gathered()
 if ARGV[9] ~= '' then
   redis.call('HDEL', key, 'spread')
   redis.call('XDEL', OUTBOX, ARGV[9])

@@ -72,12 +72,14 @@ if due then record[#record + 1], record[#record + 2] = 'deadline', due end
 redis.call('HSET', base .. ':status', unpack(record))
 redis.call('ZADD', flow_key(flow, 'cycles'), str(now), n)
 redis.call('ZADD', P .. ':active', str(now), flow .. '|' .. n .. '|' .. uuid)
+gather()
 if due then
   redis.call('ZADD', P .. ':timers', due, timer_member('deadline', flow, n, uuid, '', '0'))
   post('timer', flow, n, uuid, '', '0')
 end
 jot('cycle_start', flow, n, uuid, '', '0', '', '', (slot ~= '' and slot or 'manual') .. ' ' .. ARGV[8])
 for i = 16, #ARGV do make_ready(base, flow, n, uuid, ARGV[i], '1', str(now), 'entry', true) end
+jot_gathered()
 if tonumber(ARGV[14]) > #ARGV - 15 then
   redis.call('HSET', base .. ':status', 'spread', str(#ARGV - 15))
   post('spread', flow, n, uuid, '', '0')
