@@ -64,8 +64,8 @@ func (r Refusal) String() string {
 // Claim asks for an attempt. A refusal is no error.
 func (l *Ledger) Claim(ctx context.Context, q ClaimRequest) (Claim, Refusal, error) {
 	suspect := q.Lease * 2 / 5
-	r, err := l.call(ctx, "claim", 0, string(q.Flow), q.Cycle, q.UUID.String(), string(q.Node), q.N, q.Token.String(),
-		string(q.Worker), q.Lease.Milliseconds(), flag(q.Redelivered), suspect.Milliseconds())
+	r, err := l.call(ctx, "claim", 0, string(q.Worker), q.Lease.Milliseconds(), suspect.Milliseconds(),
+		string(q.Flow), q.Cycle, q.UUID.String(), string(q.Node), q.N, q.Token.String(), flag(q.Redelivered))
 	if err != nil {
 		return Claim{}, Over, err
 	}
@@ -217,9 +217,9 @@ func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) (*Claim
 		token = q.Token.String()
 	}
 	args := make([]any, 0, 19+2*len(handles)+6*given)
-	args = append(args, string(c.Flow), c.Cycle, c.UUID.String(), string(c.Attempt.Node), c.N, c.Token.String(), string(c.Status), c.Reason,
-		c.Plan.Component, bytes, task.MaxCycleOutputBytes, strings.Join(dead, ","), len(handles), total, given,
-		token, string(q.Worker), q.Lease.Milliseconds(), q.nodes())
+	args = append(args, task.MaxCycleOutputBytes, string(q.Worker), q.Lease.Milliseconds(),
+		string(c.Flow), c.Cycle, c.UUID.String(), string(c.Attempt.Node), c.N, c.Token.String(), string(c.Status), c.Reason,
+		c.Plan.Component, bytes, strings.Join(dead, ","), len(handles), total, given, token, q.nodes())
 	for _, h := range handles {
 		args = append(args, h, []byte(c.Outputs[h]))
 	}

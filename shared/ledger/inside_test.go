@@ -191,16 +191,16 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		},
 		"claim_several": func() error {
 			a := s.at("e")
-			return one(l.call(ctx, "claim_several", 0, "f", a.Cycle, a.UUID.String(), "e", 1, uuid.NewString(), "w", 1000, 0, 400))
+			return one(l.call(ctx, "claim_several", 0, "w", 1000, 400, "f", a.Cycle, a.UUID.String(), "e", 1, uuid.NewString(), 0))
 		},
 		"complete_several": func() error {
 			a := s.a.Attempt
-			return one(l.call(ctx, "complete_several", 0, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 1, 1, uuid.NewString(), "w", 1000, "\nb\n",
+			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, "", 1, 1, 1, uuid.NewString(), "\nb\n",
 				"out", "1", "b", 1, 1, 1, 0, 0))
 		},
 		"complete_several, one the last": func() error {
 			a := s.last.Attempt
-			return one(l.call(ctx, "complete_several", 0, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, 1000, "", 1, 0, 0, "", "", 0, "",
+			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, "", 1, 0, 0, "", "",
 				"x", "1"))
 		},
 		"complete the last": func() error {

@@ -48,7 +48,7 @@ const (
 	mostTogether = 32
 	mostArgs     = 2048
 
-	alike = 2 // arguments in front that all calls of a script share
+	alike = 5 // arguments in front that the calls of such a script share: they go together if they do
 )
 
 // request is a call in line.
@@ -182,7 +182,7 @@ func together(part []*request) []*sending {
 		var with *sending
 		for i := len(all) - 1; r.several != nil && with == nil && i >= 0; i-- {
 			s := all[i]
-			if f := s.calls[0]; f.several == r.several && f.keys[0] == r.keys[0] && len(s.calls) < mostTogether && s.args+len(r.args) <= mostArgs {
+			if f := s.calls[0]; f.several == r.several && f.keys[0] == r.keys[0] && slices.Equal(f.args[:alike], r.args[:alike]) && len(s.calls) < mostTogether && s.args+len(r.args) <= mostArgs {
 				with = s
 			}
 		}
@@ -204,7 +204,7 @@ func singly(calls []*request) []*sending {
 	return all
 }
 
-// script returns what is to be run. The first arguments are the same in all calls of a ledger.
+// script returns what is to be run. The first arguments are the same in all calls.
 func (s *sending) script() (text *redis.Script, keys []string, args []any) {
 	r := s.calls[0]
 	if len(s.calls) == 1 {

@@ -196,8 +196,8 @@ func TestAPartMeetsAServerWithoutScripts(t *testing.T) {
 // called by itself.
 func TestSeveralCallsAreOneScript(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *Ledger) {
-		single := redis.NewScript("if ARGV[3] == '7' then return redis.error_reply('ODD no') end return { 1, ARGV[1] .. ARGV[3] }")
-		several := redis.NewScript("local r = {} for i = 3, #ARGV do r[i - 2] = ARGV[i] ~= '5' and { 1, 'with ' .. ARGV[i] } or 0 end return r")
+		single := redis.NewScript("if ARGV[6] == '7' then return redis.error_reply('ODD no') end return { 1, ARGV[1] .. ARGV[6] }")
+		several := redis.NewScript("local r = {} for i = 6, #ARGV do r[i - 5] = ARGV[i] ~= '5' and { 1, 'with ' .. ARGV[i] } or 0 end return r")
 		odd := redis.NewScript("return redis.error_reply('ODD no')")
 		for _, c := range []struct {
 			several *redis.Script
@@ -210,7 +210,7 @@ func TestSeveralCallsAreOneScript(t *testing.T) {
 			for range 2 { // the server does not know the scripts at first
 				part := make([]*request, 10)
 				for i := range part {
-					part[i] = inLine(&request{text: single, several: c.several, keys: []string{"x"}, args: []any{"x", 0, i}})
+					part[i] = inLine(&request{text: single, several: c.several, keys: []string{"x"}, args: []any{"x", 0, "w", 1, 2, i}})
 				}
 				count := countScripts(l.link.hop)
 				l.link.exchange(part)
@@ -247,11 +247,15 @@ func TestBoundsOfAScriptForSeveral(t *testing.T) {
 	add(2, nil, "x", 10)
 	add(1, other, "x", mostArgs+1)
 	add(2, other, "x", 10)
+	add(2, other, "x", 10)
+	for _, r := range part[len(part)-2:] {
+		r.args[alike-1] = "of others"
+	}
 	var sizes []int
 	for _, s := range together(part) {
 		sizes = append(sizes, len(s.calls))
 	}
-	if fmt.Sprint(sizes) != fmt.Sprint([]int{mostTogether, 3, 2, 1, 1, 1, 2}) {
+	if fmt.Sprint(sizes) != fmt.Sprint([]int{mostTogether, 3, 2, 1, 1, 1, 2, 2}) {
 		t.Errorf("scripts of %v calls", sizes)
 	}
 }

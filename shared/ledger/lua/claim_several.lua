@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- claim_several: grants attempts to workers who ask at the same time, as claim does one after the other.
--- ARGV[3..] groups of ten, each as claim takes them: flow, cycle, uuid, node, attempt, token, worker, lease (ms),
--- redelivered, lease left to a suspect (ms) (at most 32 groups)
+-- ARGV[3] worker, [4] lease (ms), [5] lease left to a suspect (ms), [6..] groups of seven, each as claim takes them: flow,
+-- cycle, uuid, node, attempt, token, redelivered (at most 32 groups)
 -- Reply: for each group what claim answers when it grants, or 0: nothing was done, claim has to be called.
 -- Only what is plainly to be granted is granted here, so that every refusal and all that is special stands in claim
 -- alone. A second group of a node is not plain either: nothing is read after the first write.
@@ -9,7 +9,7 @@ local cycles, flows, plans, seen = {}, {}, {}, {}
 local asked, granted, replies = {}, {}, {}
 
 -- Who asks for a node that can be had, and what is to be read of its plan.
-for i = 3, #ARGV, 10 do
+for i = 6, #ARGV, 7 do
   local flow, n, node = ARGV[i], ARGV[i + 1], ARGV[i + 3]
   local base = cycle_key(flow, n)
   local key = node_key(base, node)
@@ -77,6 +77,7 @@ for base, o in pairs(outputs) do
 end
 sound_journal()
 local now, leases = now_ms(), {}
+local ends = str(now + tonumber(ARGV[4]))
 for g, a in ipairs(granted) do
   local i, reply = a.i, a.reply
   if a.fields then
@@ -84,15 +85,15 @@ for g, a in ipairs(granted) do
     for k = 1, #a.fields do reply[#reply + 1] = value[a.fields[k]] end
   end
   replies[a.k] = reply
-  leases[2 * g - 1], leases[2 * g] = str(now + tonumber(ARGV[i + 7])), lease_member(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  leases[2 * g - 1], leases[2 * g] = ends, lease_member(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
 end
 redis.call('ZADD', P .. ':leases', unpack(leases))
 now = str(now)
 gather()
 for _, a in ipairs(granted) do
-  local flow, n, uuid, node, attempt, token, worker = unpack(ARGV, a.i, a.i + 6)
-  redis.call('HSET', a.key, 'status', 'running', 'token', token, 'worker', worker, 'started_at', now)
-  jot('claim', flow, n, uuid, node, attempt, token, worker, '')
+  local flow, n, uuid, node, attempt, token = unpack(ARGV, a.i, a.i + 5)
+  redis.call('HSET', a.key, 'status', 'running', 'token', token, 'worker', ARGV[3], 'started_at', now)
+  jot('claim', flow, n, uuid, node, attempt, token, ARGV[3], '')
 end
 jot_gathered()
 return replies

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- complete_several: counts attempts that succeeded at the same time, as complete does one after the other.
--- ARGV[3..] for each attempt, as complete takes them: flow, cycle, uuid, node, attempt, token, status, reason, component,
--- bytes of all outputs, most bytes per cycle, indexes of dead out-edges, number of outputs, of successors in all, of those
--- given here, token, worker, lease and nodes of a claim at once, then outputs: handle, value, then successors: groups of six
--- (at most 32 attempts)
+-- ARGV[3] most bytes of outputs per cycle, [4] worker, [5] lease (ms) of a claim at once, [6..] for each attempt, as complete
+-- takes them: flow, cycle, uuid, node, attempt, token, status, reason, component, bytes of all outputs, indexes of dead
+-- out-edges, number of outputs, of successors in all, of those given here, token and nodes of a claim at once, then outputs:
+-- handle, value, then successors: groups of six (at most 32 attempts)
 -- Reply: for each attempt what complete answers when it counts, or 0: nothing was done, complete has to be called.
 -- Only what plainly succeeded in a component that goes on is counted here; refusals, stops and all else that is special
 -- stand in complete alone. A second report of a node is not plain either: nothing is read after the
@@ -11,10 +11,10 @@
 local cycles, order, seen = {}, {}, {}
 local leases, replies, posts = {}, {}, false
 
-local i = 3
+local i, most = 6, tonumber(ARGV[3])
 while i <= #ARGV do
   local flow, n, node, attempt = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4]
-  local component, outputs, given = ARGV[i + 8] == '0' and 'component:0' or 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 12]), tonumber(ARGV[i + 14])
+  local component, outputs, given = ARGV[i + 8] == '0' and 'component:0' or 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 11]), tonumber(ARGV[i + 13])
   local base = cycle_key(flow, n)
   local key = node_key(base, node)
   local c = cycles[base]
@@ -27,7 +27,7 @@ while i <= #ARGV do
   end
   replies[#replies + 1] = 0
   if c.uuid == ARGV[i + 2] and c.status == 'running' and c.done < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
-    and ARGV[i + 13] == ARGV[i + 14] and outputs <= 500 and c.bytes + tonumber(ARGV[i + 9]) <= tonumber(ARGV[i + 10]) then
+    and ARGV[i + 12] == ARGV[i + 13] and outputs <= 500 and c.bytes + tonumber(ARGV[i + 9]) <= most then
     seen[key] = true
     if c[component] == nil then c[component] = redis.call('HGET', base .. ':status', component) end
     local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'blocker', 'suspect', 'held', 'due')
@@ -42,20 +42,20 @@ while i <= #ARGV do
         sound_end(flow)
         c.ending, posts = redis.call('HMGET', base .. ':status', unpack(ENDING)), true
       end
-      local a = { i = i, c = c, key = key, worker = s[4] or '' }
+      local a = { i = i, c = c, key = key, worker = s[4] or '', handles = false, moves = false } -- all at once: a table that grows is made anew
       if outputs > 0 then
         if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
         c.bytes = c.bytes + tonumber(ARGV[i + 9])
-        local values, first, handles = c.values, i + 19, {}
-        for k = 0, outputs - 1 do
-          handles[k + 1] = ARGV[first + 2 * k]
-          local name, value = node .. ':' .. handles[k + 1], ARGV[first + 2 * k + 1]
-          values[#values + 1], values[#values + 2], c.own[name] = name, value, value
+        local values, first, handles = c.values, i + 16, {}
+        for k = first, first + 2 * outputs - 2, 2 do
+          local name, value, v = node .. ':' .. ARGV[k], ARGV[k + 1], #values
+          values[v + 1], values[v + 2], c.own[name] = name, value, value
+          handles[#handles + 1] = ARGV[k]
         end
         a.handles = table.concat(handles, '\n')
       end
       if given > 0 then
-        local first = i + 19 + 2 * outputs
+        local first = i + 16 + 2 * outputs
         local w = weigh(base, first, given, c.joins)
         for k = 1, #w.counters, 2 do
           local name = w.counters[k]
@@ -68,7 +68,7 @@ while i <= #ARGV do
         w.counters = {}
         if #w.moves > 0 then
           a.moves, posts = w, true
-          local direct = go_direct(base, flow, n, c.uuid, w, i + 15, c.head, ARGV[i + 8], c.own)
+          local direct = go_direct(base, flow, n, c.uuid, w, i + 14, c.head, ARGV[i + 8], c.own)
           if direct then replies[#replies] = direct end
         end
       end
@@ -76,7 +76,7 @@ while i <= #ARGV do
       leases[#leases + 1] = lease_member(flow, n, ARGV[i + 2], node)
     end
   end
-  i = i + 19 + 2 * outputs + 6 * given
+  i = i + 16 + 2 * outputs + 6 * given
 end
 if #order == 0 then return replies end
 if posts then sound_streams() else sound_journal() end
@@ -92,12 +92,16 @@ for _, c in ipairs(order) do
   end
   for _, a in ipairs(c.counted) do
     local flow, n, uuid, node, attempt, token, status, reason = unpack(ARGV, a.i, a.i + 7)
-    local record = { 'status', status, 'attempt', attempt, 'completed_at', at }
-    if a.handles then record[7], record[8] = 'handles', a.handles end
-    local dead = ARGV[a.i + 11]
-    if dead ~= '' then record[#record + 1], record[#record + 2] = 'dead', dead end
-    if reason ~= '' then record[#record + 1], record[#record + 2] = 'reason', reason end
-    redis.call('HSET', a.key, unpack(record))
+    local dead = ARGV[a.i + 10]
+    if dead == '' and reason == '' and a.handles then
+      redis.call('HSET', a.key, 'status', status, 'completed_at', at, 'handles', a.handles)
+    else
+      local record = { 'status', status, 'completed_at', at }
+      if a.handles then record[5], record[6] = 'handles', a.handles end
+      if dead ~= '' then record[#record + 1], record[#record + 2] = 'dead', dead end
+      if reason ~= '' then record[#record + 1], record[#record + 2] = 'reason', reason end
+      redis.call('HSET', a.key, unpack(record))
+    end
     jot('outcome', flow, n, uuid, node, attempt, token, a.worker, status .. (reason ~= '' and ': ' .. reason or ''))
   end
   local sums = { 'completed_nodes', str(c.done), 'succeeded_nodes', str(c.succeeded) }

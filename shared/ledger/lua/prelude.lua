@@ -246,17 +246,21 @@ end
 -- ready; any other target that is now decided is posted for the leader. joins is what the caller
 -- knows of the counters by name; what it lacks is read into it.
 local function weigh(base, i, count, joins)
-  local counters, moves, keys, unknown = {}, {}, {}, {}
+  local counters, moves, keys, unknown = {}, {}, nil, nil
   local w = { counters = counters, moves = moves } -- counters: name, number, …
   if count == 0 then return w end
   joins = joins or {}
   for a = i, i + 6 * (count - 1), 6 do
     if not alone(a) then
-      local names, u = counters_of(ARGV[a]), #unknown
-      if not joins[names[1]] then unknown[u + 1], unknown[u + 2], unknown[u + 3] = names[1], names[2], names[3] end
+      local names = counters_of(ARGV[a])
+      if not joins[names[1]] then
+        unknown = unknown or {}
+        local u = #unknown
+        unknown[u + 1], unknown[u + 2], unknown[u + 3] = names[1], names[2], names[3]
+      end
     end
   end
-  if #unknown > 0 then
+  if unknown then
     local v = redis.call('HMGET', base .. ':joins', unpack(unknown))
     for k = 1, #unknown do joins[unknown[k]] = v[k] and tonumber(v[k]) or 0 end
   end
@@ -268,8 +272,8 @@ local function weigh(base, i, count, joins)
         local have, add = joins[names[r]], ARGV[a + 2 + r]
         if add ~= '0' then
           have = have + tonumber(add)
-          counters[#counters + 1] = names[r]
-          counters[#counters + 1] = have
+          local k = #counters
+          counters[k + 1], counters[k + 2] = names[r], have
           if r == 1 then live = have end
         end
         sum = sum + have
@@ -279,10 +283,11 @@ local function weigh(base, i, count, joins)
     end
     if ready then
       moves[#moves + 1] = { node = target, ready = true }
+      keys = keys or {}
       keys[#keys + 1] = node_key(base, target)
     end
   end
-  w.fresh = #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 -- nearly always: none has a record yet
+  w.fresh = not keys or redis.call('EXISTS', unpack(keys)) == 0 -- nearly always: none has a record yet
   return w
 end
 
@@ -304,23 +309,23 @@ local function answer_direct(base, flow, node, c, component, own)
   return reply
 end
 
--- go_direct looks among the moves of w for one that the worker who reports may claim at once:
--- ARGV[i] token of that claim ('' = none is asked for), [i + 1] worker, [i + 2] lease (ms), [i + 3] nodes it may be, each
+-- go_direct looks among the moves of w for one that the worker who reports, ARGV[4], may claim at once,
+-- with a lease of ARGV[5] ms: ARGV[i] token of that claim ('' = none is asked for), [i + 1] nodes it may be, each
 -- between line feeds. That move then starts the node instead of offering it. Returns the
 -- answer, or nil.
 local function go_direct(base, flow, n, uuid, w, i, c, component, own)
   if ARGV[i] == '' then return nil end
   for _, m in ipairs(w.moves) do
-    if m.ready and string.find(ARGV[i + 3], '\n' .. m.node .. '\n', 1, true)
+    if m.ready and string.find(ARGV[i + 1], '\n' .. m.node .. '\n', 1, true)
       and (w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0) then
       if redis.call('HGET', flow_key(flow, 'state'), 'status') ~= 'active' then return nil end
       local reply = answer_direct(base, flow, m.node, c, component, own)
       m.start = reply and function()
         local now = now_ms()
-        redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[i + 2])), lease_member(flow, n, uuid, m.node))
+        redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[5])), lease_member(flow, n, uuid, m.node))
         redis.call('HSET', node_key(base, m.node), 'status', 'running', 'attempt', '1', 'ready_at', str(now), 'token', ARGV[i],
-          'worker', ARGV[i + 1], 'started_at', str(now))
-        jot('claim', flow, n, uuid, m.node, '1', ARGV[i], ARGV[i + 1], 'direct')
+          'worker', ARGV[4], 'started_at', str(now))
+        jot('claim', flow, n, uuid, m.node, '1', ARGV[i], ARGV[4], 'direct')
       end or nil
       if reply then return reply end
     end

@@ -22,6 +22,7 @@ const turn = 30 * time.Millisecond
 // None is when nothing new is to begin, or when all places are taken, this node came
 // directly itself and its line has had its turn.
 func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
+	q = ledger.Next{Worker: s.Worker, Lease: s.Lease} // also of a report that asks for none: what is alike goes together
 	busy := !s.crew.idle()
 	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || busy && g.direct && time.Since(g.since) > turn {
 		return q
@@ -35,7 +36,7 @@ func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 			continue
 		}
 		if q.Nodes == nil {
-			q = ledger.Next{Token: uuid.New(), Worker: s.Worker, Lease: s.Lease, Nodes: make([]ids.NodeID, 0, min(mostWished, len(g.Node.Successors)))}
+			q.Token, q.Nodes = uuid.New(), make([]ids.NodeID, 0, min(mostWished, len(g.Node.Successors)))
 		}
 		if q.Nodes = append(q.Nodes, n.Target); len(q.Nodes) == mostWished {
 			break
