@@ -15,7 +15,9 @@ if c[3] ~= 'part' then
   redis.call('SET', base .. ':archive', ARGV[6])
   redis.call('HSET', base .. ':status', 'archived', 'part')
 end
-for i = 8, #ARGV do redis.call('UNLINK', node_key(base, ARGV[i])) end
+local keys = {}
+for i = 8, #ARGV do keys[i - 7] = node_key(base, ARGV[i]) end
+if keys[1] then redis.call('UNLINK', unpack(keys)) end
 if ARGV[7] == '1' then
   redis.call('UNLINK', base .. ':joins', base .. ':outputs')
   redis.call('HSET', base .. ':status', 'archived', '1')

@@ -41,7 +41,7 @@ if bytes > tonumber(ARGV[3]) then return { -3, str(bytes) } end
 
 local outputs = tonumber(ARGV[17])
 local goes_on = c[8] == 'running' and not c[3]
-local cycle = { unpack(c, 8, 14) } -- as ENDING names them
+local cycle = { unpack(c, 8, 15) } -- as ENDING names them
 cycle[2] = str(tonumber(c[9]) + 1)
 sound_streams()
 if outputs > 0 then redis.call('HLEN', base .. ':outputs') end

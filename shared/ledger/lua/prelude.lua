@@ -130,10 +130,14 @@ local function sound_streams()
 end
 
 -- sound_end checks what the end of a cycle writes besides.
+local ENDS = false -- whether it has checked what is not the flow's
 local function sound_end(flow)
-  redis.call('ZCARD', P .. ':timers')
-  redis.call('ZCARD', P .. ':active')
-  redis.call('ZCARD', P .. ':closing')
+  if not ENDS then
+    ENDS = true
+    redis.call('ZCARD', P .. ':timers')
+    redis.call('ZCARD', P .. ':active')
+    redis.call('ZCARD', P .. ':closing')
+  end
   redis.call('HLEN', flow_key(flow, 'state'))
 end
 
@@ -189,7 +193,7 @@ local function timer_member(kind, flow, n, uuid, node, attempt)
 end
 
 -- ENDING are the fields of a cycle that close goes by.
-local ENDING = { 'status', 'completed_nodes', 'total_nodes', 'failed_nodes', 'unknown_nodes', 'on_failure', 'cause' }
+local ENDING = { 'status', 'completed_nodes', 'total_nodes', 'failed_nodes', 'unknown_nodes', 'on_failure', 'cause', 'deadline' }
 
 -- close ends the cycle when every node is counted; it is called after each count. s
 -- are the fields of ENDING if the caller knows how they stand now.
@@ -204,7 +208,7 @@ local function close(base, flow, n, uuid, now, s)
   end
   redis.call('HSET', base .. ':status', 'status', final, 'completed_at', now)
   redis.call('ZREM', P .. ':active', flow .. '|' .. n .. '|' .. uuid)
-  redis.call('ZREM', P .. ':timers', timer_member('deadline', flow, n, uuid, '', '0'))
+  if s[8] then redis.call('ZREM', P .. ':timers', timer_member('deadline', flow, n, uuid, '', '0')) end
   redis.call('HINCRBY', flow_key(flow, 'state'), 'active', -1)
   redis.call('HINCRBY', flow_key(flow, 'state'), 'cycles_' .. final, 1)
   redis.call('ZADD', P .. ':closing', now, lease_member(flow, n, uuid, ''))

@@ -60,7 +60,9 @@ end
 
 redis.call('ZCARD', flow_key(flow, 'cycles'))
 redis.call('HLEN', flow_key(flow, 'triggers'))
-sound_cycle(cycle_key(flow, str(tonumber(s[7] or '0') + 1)), flow)
+redis.call('ZCARD', P .. ':active')
+redis.call('XLEN', OUTBOX)
+if ARGV[12] ~= '0' then redis.call('ZCARD', P .. ':timers') end
 local n, due = str(tonumber(s[7] or '0') + 1), ARGV[12] ~= '0' and str(now + tonumber(ARGV[12]))
 local base = cycle_key(flow, n)
 redis.call('HSET', key, 'last_cycle', n, 'active', str(active + 1), 'plan:' .. ARGV[8], str(tonumber(s[9] or '0') + 1))
