@@ -89,6 +89,30 @@ var chains = []testCase{
 		k.ok(err)
 		k.equal(len(none), 0)
 	}},
+	{"what is dispatched leaves what others posted before, between and after", func(k *kit) {
+		k.run(wide(6))
+		all := k.outbox()
+		k.equal(len(all), 6)
+		left := func(of ...int) {
+			k.Helper()
+			var want []ledger.Entry
+			for _, i := range of {
+				want = append(want, all[i])
+			}
+			k.equal(k.outbox(), append([]ledger.Entry{}, want...))
+		}
+		k.ok(k.Dispatched(k.ctx, epoch, []ledger.Entry{all[3], all[1]}))
+		left(0, 2, 4, 5)
+		k.ok(k.Dispatched(k.ctx, epoch, []ledger.Entry{all[2], all[0]})) // the oldest, and no others
+		left(4, 5)
+		k.ok(k.Dispatched(k.ctx, epoch, []ledger.Entry{all[4], all[0]})) // one of them again
+		left(5)
+		k.wants("dispatch", "", 5)
+		k.ok(k.Dispatched(k.ctx, epoch, all[5:]))
+		left()
+		k.run(wide(2))
+		k.equal(len(k.outbox()), 2)
+	}},
 	{"dispatched twice, late and with a gone cycle", func(k *kit) {
 		_, c := k.run("a b")
 		all := k.posted(ledger.KindReady)
