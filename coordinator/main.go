@@ -47,7 +47,7 @@ type Settings struct {
 	KeepDetailed      int           `help:"Newest cycles of a flow that are kept whole; older ones are archived, some at a time." default:"10"`
 	KeepCycles        int           `help:"Newest cycles of a flow that are kept at all; older ones are removed, some at a time." default:"100"`
 	OnceKeep          time.Duration `help:"How long the once-key of an at-most-once node is kept in etcd after its cycle is forgotten." default:"24h"`
-	JournalMax        int64         `help:"About how many entries the journal keeps; the records of one step are one." default:"200000"`
+	JournalMax        int64         `help:"About how many entries the journal keeps; the records of one step may be one." default:"200000"`
 	AlertWebhook      string        `help:"URL that gets each alert as a JSON POST." placeholder:"URL"`
 }
 

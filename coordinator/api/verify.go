@@ -20,7 +20,7 @@ type Proof struct {
 	Repairs    int64            `json:"repairs" doc:"What the leader's audit put back; 0 while Redis loses nothing"`
 	Restored   int64            `json:"restored" doc:"Claims that a heartbeat brought back after Redis had lost them"`
 	Torn       int64            `json:"torn" doc:"Cycles that lack records since Redis was restarted in the middle of a step, and were repaired"`
-	Trimmed    int64            `json:"trimmed" doc:"Records that the journal's cap has dropped so far, where the server tells"`
+	Trimmed    int64            `json:"trimmed" doc:"Entries that the journal's cap has dropped so far, where the server tells"`
 	Flows      int64            `json:"flows" doc:"Flows whose state was compared with the journal"`
 	Compared   int64            `json:"compared" doc:"Cycles whose counters and node records were compared with it"`
 	Nodes      int64            `json:"nodes" doc:"Node records that were"`

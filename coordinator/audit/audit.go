@@ -98,7 +98,7 @@ type Proof struct {
 	Repairs    int64            `json:"repairs"`   // what the leader's audit put back; 0 while Redis loses nothing
 	Restored   int64            `json:"restored"`  // claims that a heartbeat brought back after Redis had lost them
 	Torn       int64            `json:"torn"`      // cycles that lack records since Redis was restarted in the middle of a step; they were repaired
-	Removed    int64            `json:"trimmed"`   // records that the journal's cap has dropped, where the server tells
+	Removed    int64            `json:"trimmed"`   // entries that the journal's cap has dropped, where the server tells
 	Flows      int64            `json:"flows"`     // whose state was compared with the journal
 	Compared   int64            `json:"compared"`  // cycles whose counters and nodes were
 	Nodes      int64            `json:"nodes"`     // node records that were

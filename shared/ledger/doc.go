@@ -107,7 +107,8 @@
 //
 // # The journal
 //
-// Every transition writes one record in the step that makes it, and so does every
+// Every transition writes one record in the step that makes it (those of one script may be one entry, in
+// the order of the step, with ids such as 1767225600000-0, 1767225600000-0.1), and so does every
 // refusal that somebody might ask about: a verb refused by its epoch (fenced: the
 // higher epoch, then the verb, or "publish" and how many messages were held back),
 // a claim, result or release of an attempt that is not the caller's (refused: the

@@ -11,7 +11,7 @@ import (
 
 // Head is where the journal stands, and what stands beside it.
 type Head struct {
-	Kept, Written int64  // records there are, and ever were; Written is 0 where the server does not tell
+	Kept, Written int64  // entries there are, and ever were; Written is 0 where the server does not tell
 	Deleted       string // id of the newest record that somebody took out, "" = none; what the cap drops is not taken out
 	Epoch         ids.Epoch
 	Clock         Clock

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,41 +28,27 @@ type Record struct {
 	Detail string
 }
 
-// Journal returns count records or some more, those with ids after the given one ("" = the
-// oldest kept), and fewer only where the journal ends.
+// Journal returns the records of so many entries, those with ids after the given one ("" = the
+// oldest kept): count records or more, and fewer only where the journal ends.
 func (l *Ledger) Journal(ctx context.Context, after string, count int64) ([]Record, error) {
+	from := "-"
+	entry, part, _ := strings.Cut(after, ".")
+	if after != "" {
+		from = entry // it may have more records
+		count++
+	}
+	msgs, err := l.rdb.XRangeN(ctx, l.key("journal"), from, "+", count).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", classify(err))
+	}
 	var out []Record
-	for int64(len(out)) < count {
-		n, from := count, "-"
-		if count > few { // an entry may have hundreds
-			n = max(few, (count-int64(len(out)))/4)
+	for _, m := range msgs {
+		if out = records(out, m); m.ID == entry {
+			out = out[min(int(number(part))+1, len(out)):]
 		}
-		entry, part, _ := strings.Cut(after, ".")
-		if after != "" {
-			from = entry // it may have more records
-			n++
-		}
-		msgs, err := l.rdb.XRangeN(ctx, l.key("journal"), from, "+", n).Result()
-		if err != nil {
-			return nil, fmt.Errorf("read journal: %w", classify(err))
-		}
-		have := len(out)
-		for _, m := range msgs {
-			out = records(out, m)
-		}
-		if len(msgs) > 0 && msgs[0].ID == entry { // these records are known
-			out = slices.Delete(out, have, min(have+int(number(part))+1, len(out)))
-		}
-		if int64(len(msgs)) < n {
-			break
-		}
-		after = out[len(out)-1].ID
 	}
 	return out, nil
 }
-
-// few is how many entries may be read though less was asked for.
-const few = 64
 
 // Fields of the journal and of the outbox, in their order. An entry has them in one field,
 // joined by "|", which no id may hold; the last is whatever is left. What one script tells the

@@ -95,21 +95,23 @@ func TestPacksOfShortNodes(t *testing.T) {
 		ready, workers int
 		later          time.Duration
 		largest        int
+		mute           bool // the broker does not answer at last
 	}{
-		{160, 1, 0, 16},
-		{79, 1, 0, 9},
-		{159, 4, 0, 4},
-		{7, 1, 0, 1},
-		{159, 4, 9 * time.Second, 4},
-		{159, 1, 11 * time.Second, 1},
+		{160, 1, 0, 16, false},
+		{79, 1, 0, 9, false},
+		{159, 4, 0, 4, false},
+		{7, 1, 0, 1, false},
+		{159, 4, 9 * time.Second, 4, false},
+		{159, 1, 11 * time.Second, 1, false},
+		{159, 1, 11 * time.Second, 1, true},
 	} {
 		t.Run(fmt.Sprintf("%d ready for %d workers, %s later", c.ready, c.workers, c.later), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newPool()
 				b.workers = c.workers
 				inTurns(t, b)
-				work := func() {
-					for budget := 0; b.waits() > 0 || len(b.offered()) < 5000; {
+				work := func(until int) {
+					for budget := 0; b.waits() > 0 || len(b.offered()) < until; {
 						<-time.After(time.Millisecond)
 						for budget += rate; budget > 0 && b.waits() > 0; {
 							budget -= b.drain(1)
@@ -118,11 +120,16 @@ func TestPacksOfShortNodes(t *testing.T) {
 				}
 				b.offer(of("f", 1, 5000)...)
 				b.settled(t, 5000-2*slots)
-				work()
+				work(5000)
+				if c.mute {
+					b.set(func() { b.depthErr = taskqueue.ErrDisconnected })
+					b.offer(of("f", 6001, 600)...)
+					work(5600)
+				}
 				synctest.Wait()
 				<-time.After(c.later)
 				b.set(func() { b.sent = nil })
-				b.offer(of("f", 5001, c.ready)...)
+				b.offer(of("g", 1, c.ready)...)
 				synctest.Wait()
 				largest := 0
 				for _, s := range b.sent {

@@ -33,6 +33,7 @@ type window struct {
 	slots   int     // of the workers; 0: not known, or none
 	workers int     // that have them
 	rate    float64 // nodes a second that they take; 0: not known
+	learned time.Time
 
 	// What waits in the queue, as of the last answer and what was offered since.
 	sizes  []int // nodes of each message of this leader, the oldest first
@@ -109,7 +110,7 @@ func (w *window) pack(waiting, most int, held bool) int {
 
 // forget drops a rate that was learned long ago.
 func (w *window) forget(now time.Time) {
-	if w.rate > 0 && !w.read.IsZero() && now.Sub(w.read) > fresh {
+	if w.rate > 0 && now.Sub(w.learned) > fresh {
 		w.rate, w.read = 0, time.Time{}
 	}
 }
@@ -191,7 +192,7 @@ func (w *window) learn(drained, messages int, busy bool, asked time.Time) {
 			w.rate = rate
 		}
 	}
-	w.read, w.busy = asked, busy
+	w.read, w.learned, w.busy = asked, asked, busy
 }
 
 // keep says that so many messages wait. What this leader has published last is among them.

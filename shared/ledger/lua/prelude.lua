@@ -117,8 +117,8 @@ end
 -- sound reads what a transition may write and has not read otherwise, so that a
 -- key of a wrong type ends the script before its first write: Redis rolls no
 -- script back. The epoch is exempt, since raising it alone is harmless, and so is
--- the key of the first write, which is its own check. The scripts of a hop name what they
--- are about to write; the others check all that a transition may.
+-- the key of the first write, which is its own check. The scripts of a hop and of a start name what
+-- they are about to write; the others check all that a transition may.
 local function sound_journal()
   now_ms()
   redis.call('XLEN', JOURNAL)
@@ -266,7 +266,7 @@ local function weigh(base, i, count, joins)
   end
   if unknown then
     local v = redis.call('HMGET', base .. ':joins', unpack(unknown))
-    for k = 1, #unknown do joins[unknown[k]] = v[k] and tonumber(v[k]) or 0 end
+    for k = 1, #unknown do joins[unknown[k]] = tonumber(v[k] or '0') end
   end
   for a = i, i + 6 * (count - 1), 6 do
     local target, ready = ARGV[a], true

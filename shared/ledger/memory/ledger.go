@@ -214,6 +214,7 @@ func parseID(text string) id {
 	if text == "" {
 		return id{-1, 0}
 	}
+	text, _, _ = strings.Cut(text, ".") // an entry has one record here
 	ms, seq, _ := strings.Cut(text, "-")
 	return id{number(ms), number(seq)}
 }

@@ -74,7 +74,7 @@
 // for it, and while one more place is idle, what is in the queue has where to go. With all
 // places taken, a task that came by a message is followed by one successor,
 // which saves a busy cluster half the messages of deep flows, and that one only while the place was theirs for
-// less than 30 ms: what waits in the queue waits for two nodes at most where it waited for one, or for that long. A place is kept until the
+// less than 30 ms: what waits in the queue waits for two nodes at most where it waited for one, or for that long and a node. A place is kept until the
 // answer to a wish, so there a join is asked for only by those of at most two that let it go.
 //
 // The leader is not needed: whether the flow is paused, the cycle is ending or the component failed
