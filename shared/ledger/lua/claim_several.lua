@@ -7,11 +7,15 @@
 -- alone. A second group of a node is not plain either: nothing is read after the first write.
 local cycles, flows, plans, seen = {}, {}, {}, {}
 local asked, granted, replies = {}, {}, {}
+local flow, n, base -- calls of one cycle come together, as a rule
 
 -- Who asks for a node that can be had, and what is to be read of its plan.
 for i = 6, #ARGV, 7 do
-  local flow, n, node = ARGV[i], ARGV[i + 1], ARGV[i + 3]
-  local base = cycle_key(flow, n)
+  if ARGV[i] ~= flow or ARGV[i + 1] ~= n then
+    flow, n = ARGV[i], ARGV[i + 1]
+    base = cycle_key(flow, n)
+  end
+  local node = ARGV[i + 3]
   local key = node_key(base, node)
   local c = cycles[base]
   if not c then
@@ -25,7 +29,8 @@ for i = 6, #ARGV, 7 do
     if s[2] == ARGV[i + 4] and (s[1] == 'ready' or s[1] == 'dispatched') and not (s[4] or s[5] or s[6]) then
       if flows[flow] == nil then flows[flow] = redis.call('HGET', flow_key(flow, 'state'), 'status') end
       if flows[flow] == 'active' then
-        local plan = flow_key(flow, 'plan:' .. c[3])
+        c.plan = c.plan or flow_key(flow, 'plan:' .. c[3])
+        local plan = c.plan
         local fields = plans[plan]
         if not fields then
           fields = {}

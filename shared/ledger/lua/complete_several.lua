@@ -10,12 +10,17 @@
 -- first write. What is counted of a cycle and of its joins is summed up here and written once.
 local cycles, order, seen = {}, {}, {}
 local leases, replies, posts = {}, {}, false
+local COUNTED = { 1 }
+local flow, n, base -- calls of one cycle come together, as a rule
 
 local i, most = 6, tonumber(ARGV[3])
 while i <= #ARGV do
-  local flow, n, node, attempt = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4]
+  if ARGV[i] ~= flow or ARGV[i + 1] ~= n then
+    flow, n = ARGV[i], ARGV[i + 1]
+    base = cycle_key(flow, n)
+  end
+  local node, attempt, size = ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 9])
   local component, outputs, given = ARGV[i + 8] == '0' and 'component:0' or 'component:' .. ARGV[i + 8], tonumber(ARGV[i + 11]), tonumber(ARGV[i + 13])
-  local base = cycle_key(flow, n)
   local key = node_key(base, node)
   local c = cycles[base]
   if not c then
@@ -26,13 +31,13 @@ while i <= #ARGV do
     cycles[base] = c
   end
   replies[#replies + 1] = 0
-  if c.uuid == ARGV[i + 2] and c.status == 'running' and c.done < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
-    and ARGV[i + 12] == ARGV[i + 13] and outputs <= 500 and c.bytes + tonumber(ARGV[i + 9]) <= most then
+  if not c.left and c.uuid == ARGV[i + 2] and c.status == 'running' and c.done < c.total and not seen[key] and ARGV[i + 6] == 'succeeded'
+    and ARGV[i + 12] == ARGV[i + 13] and outputs <= 500 and c.bytes + size <= most then
     seen[key] = true
     if c[component] == nil then c[component] = redis.call('HGET', base .. ':status', component) end
     local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'blocker', 'suspect', 'held', 'due')
     if not c[component] and s[1] == 'running' and s[2] == attempt and s[3] == ARGV[i + 5] and not (s[5] or s[6] or s[7] or s[8]) then
-      replies[#replies] = { 1 }
+      replies[#replies] = COUNTED
       if not c.writes then
         c.writes = true
         order[#order + 1], c.counted = c, {}
@@ -45,7 +50,7 @@ while i <= #ARGV do
       local a = { i = i, c = c, key = key, worker = s[4] or '', handles = false, moves = false } -- all at once: a table that grows is made anew
       if outputs > 0 then
         if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
-        c.bytes = c.bytes + tonumber(ARGV[i + 9])
+        c.bytes = c.bytes + size
         local values, first, handles = c.values, i + 16, {}
         for k = first, first + 2 * outputs - 2, 2 do
           local name, value, v = node .. ':' .. ARGV[k], ARGV[k + 1], #values
@@ -76,6 +81,7 @@ while i <= #ARGV do
       leases[#leases + 1] = lease_member(flow, n, ARGV[i + 2], node)
     end
   end
+  if replies[#replies] == 0 then c.left = true end -- and so is all that comes later in this cycle: the order decides what goes direct
   i = i + 16 + 2 * outputs + 6 * given
 end
 if #order == 0 then return replies end

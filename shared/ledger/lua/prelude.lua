@@ -344,13 +344,14 @@ local function spread_edges(base, flow, n, uuid, i, count, now, w)
   for from = 1, #w.counters, 1000 do
     redis.call('HSET', base .. ':joins', unpack(w.counters, from, math.min(from + 999, #w.counters)))
   end
+  local at = str(now)
   for _, m in ipairs(w.moves) do
     if m.start then
       m.start()
     elseif not m.ready then
       post('decide', flow, n, uuid, m.node, '0')
     elseif w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0 then
-      make_ready(base, flow, n, uuid, m.node, '1', str(now), 'inputs', true)
+      make_ready(base, flow, n, uuid, m.node, '1', at, 'inputs', true)
     end
   end
 end
