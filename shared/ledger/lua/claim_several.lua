@@ -7,15 +7,15 @@
 -- alone. A second group of a node is not plain either: nothing is read after the first write.
 local cycles, flows, plans, seen = {}, {}, {}, {}
 local asked, granted, replies = {}, {}, {}
-local flow, n, base -- calls of one cycle come together, as a rule
+local of, no, base -- calls of one cycle come together, as a rule
 
 -- Who asks for a node that can be had, and what is to be read of its plan.
 for i = 6, #ARGV, 7 do
-  if ARGV[i] ~= flow or ARGV[i + 1] ~= n then
-    flow, n = ARGV[i], ARGV[i + 1]
-    base = cycle_key(flow, n)
+  local flow, node = ARGV[i], ARGV[i + 3]
+  if flow ~= of or ARGV[i + 1] ~= no then
+    of, no = flow, ARGV[i + 1]
+    base = cycle_key(of, no)
   end
-  local node = ARGV[i + 3]
   local key = node_key(base, node)
   local c = cycles[base]
   if not c then
@@ -74,9 +74,9 @@ for _, a in ipairs(asked) do
   end
 end
 if #granted == 0 then return replies end
-for base, o in pairs(outputs) do
+for key, o in pairs(outputs) do
   for from = 1, #o.fields, 1000 do
-    local values = redis.call('HMGET', base .. ':outputs', unpack(o.fields, from, math.min(from + 999, #o.fields)))
+    local values = redis.call('HMGET', key .. ':outputs', unpack(o.fields, from, math.min(from + 999, #o.fields)))
     for k = 1, #values do o.value[o.fields[from + k - 1]] = values[k] end
   end
 end

@@ -11,12 +11,13 @@
 local cycles, order, seen = {}, {}, {}
 local leases, replies, posts = {}, {}, false
 local COUNTED = { 1 }
-local flow, n, base -- calls of one cycle come together, as a rule
+local of, no, base -- calls of one cycle come together, as a rule
 
 local i, most = 6, tonumber(ARGV[3])
 while i <= #ARGV do
-  if ARGV[i] ~= flow or ARGV[i + 1] ~= n then
-    flow, n = ARGV[i], ARGV[i + 1]
+  local flow, n = ARGV[i], ARGV[i + 1]
+  if flow ~= of or n ~= no then
+    of, no = flow, n
     base = cycle_key(flow, n)
   end
   local node, attempt, size = ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 9])
