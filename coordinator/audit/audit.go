@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tradingflow/weather-station/shared/ids"
@@ -167,7 +164,7 @@ func (c *checker) readOn() (whole bool, err error) {
 			if err != nil {
 				return false, fmt.Errorf("audit: %w", err)
 			}
-			if len(oldest) == 0 || CompareIDs(oldest[0].ID, c.after) > 0 {
+			if len(oldest) == 0 || ledger.CompareIDs(oldest[0].ID, c.after) > 0 {
 				return false, nil
 			}
 		}
@@ -200,19 +197,4 @@ func (c *checker) take(rec ledger.Record) error {
 		return nil
 	}
 	return c.record(rec)
-}
-
-// CompareIDs orders ids of records: by time, sequence and place in their entry.
-func CompareIDs(a, b string) int {
-	x, y := splitID(a), splitID(b)
-	return slices.Compare(x[:], y[:])
-}
-
-func splitID(id string) (parts [3]uint64) {
-	for i, text := range strings.FieldsFunc(id, func(c rune) bool { return c == '-' || c == '.' }) {
-		if i < len(parts) {
-			parts[i], _ = strconv.ParseUint(text, 10, 64)
-		}
-	}
-	return parts
 }

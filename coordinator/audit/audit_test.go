@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -303,15 +302,4 @@ func (b broken) Plan(ctx context.Context, f ids.FlowID, n int64) (*plan.Plan, er
 		return nil, b.plan
 	}
 	return b.source.Plan(ctx, f, n)
-}
-
-func TestIDsOfRecordsAreOrdered(t *testing.T) {
-	ordered := []string{"", "9-0", "9-0.1", "9-0.2", "9-0.10", "9-1", "9-10", "10-0"}
-	for i, a := range ordered {
-		for k, b := range ordered {
-			if got := CompareIDs(a, b); got != cmp.Compare(i, k) {
-				t.Errorf("%q and %q compare as %d", a, b, got)
-			}
-		}
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -223,7 +225,7 @@ func (c *checker) head(books Books) error {
 	if h.Written > h.Kept {
 		c.proof.Removed = h.Written - h.Kept
 	}
-	if h.Deleted != "" && (c.bounds.From.IsZero() || CompareIDs(h.Deleted, fmt.Sprintf("%d-0", c.bounds.From.UnixMilli())) >= 0) {
+	if h.Deleted != "" && (c.bounds.From.IsZero() || ledger.CompareIDs(h.Deleted, fmt.Sprintf("%d-0", c.bounds.From.UnixMilli())) >= 0) {
 		v := Violation{Rule: Journal, Record: h.Deleted, Message: "records were taken out of the journal; this is the newest of them"}
 		v.At = recordTime(h.Deleted)
 		c.report(v)
@@ -251,6 +253,7 @@ func (c *checker) head(books Books) error {
 }
 
 func recordTime(id string) time.Time {
-	ms := splitID(id)[0]
-	return time.UnixMilli(int64(ms)).UTC()
+	left, _, _ := strings.Cut(id, "-")
+	ms, _ := strconv.ParseInt(left, 10, 64)
+	return time.UnixMilli(ms).UTC()
 }

@@ -643,7 +643,7 @@ func (s *source) Journal(_ context.Context, after string, count int64) ([]ledger
 	i := 0
 	if after != "" {
 		i, _ = slices.BinarySearchFunc(s.records, after, func(r ledger.Record, id string) int {
-			if CompareIDs(r.ID, id) <= 0 {
+			if ledger.CompareIDs(r.ID, id) <= 0 {
 				return -1
 			}
 			return 1

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
 )
 
 const (
@@ -89,7 +90,7 @@ func (c *checker) compare(books Books) error {
 		}
 	}
 	slices.SortStableFunc(c.found, func(a, b finding) int {
-		return cmp.Or(CompareIDs(a.Record, b.Record), cmp.Compare(a.Flow, b.Flow), cmp.Compare(a.Cycle, b.Cycle), cmp.Compare(a.Key+a.Message, b.Key+b.Message))
+		return cmp.Or(ledger.CompareIDs(a.Record, b.Record), cmp.Compare(a.Flow, b.Flow), cmp.Compare(a.Cycle, b.Cycle), cmp.Compare(a.Key+a.Message, b.Key+b.Message))
 	})
 	return nil
 }

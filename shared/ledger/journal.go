@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -48,6 +49,19 @@ func (l *Ledger) Journal(ctx context.Context, after string, count int64) ([]Reco
 		}
 	}
 	return out, nil
+}
+
+// CompareIDs orders the ids of records and of entries: by time, sequence and place in the entry.
+func CompareIDs(a, b string) int {
+	ams, aseq, apart := splitID(a)
+	bms, bseq, bpart := splitID(b)
+	return cmp.Or(cmp.Compare(ams, bms), cmp.Compare(aseq, bseq), cmp.Compare(apart, bpart))
+}
+
+func splitID(id string) (ms, seq, part int64) {
+	left, right, _ := strings.Cut(id, "-")
+	right, last, _ := strings.Cut(right, ".")
+	return number(left), number(right), number(last)
 }
 
 // Fields of the journal and of the outbox, in their order. An entry has them in one field,

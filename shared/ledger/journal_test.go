@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -39,4 +40,15 @@ func TestWhoBoundsTheJournal(t *testing.T) {
 			t.Errorf("%d records after a write with a bound of %d", n, most)
 		}
 	})
+}
+
+func TestIDsOfRecordsAreOrdered(t *testing.T) {
+	ordered := []string{"", "9-0", "9-0.1", "9-0.2", "9-0.10", "9-1", "9-10", "10-0"}
+	for i, a := range ordered {
+		for k, b := range ordered {
+			if got := CompareIDs(a, b); got != cmp.Compare(i, k) {
+				t.Errorf("%q and %q compare as %d", a, b, got)
+			}
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -83,7 +82,7 @@ func entries(msgs []redis.XMessage) []Entry {
 // Dispatched records that the broker stored these offers: their entries go, and
 // nodes still ready under the same attempt become dispatched.
 func (l *Ledger) Dispatched(ctx context.Context, epoch ids.Epoch, done []Entry) error {
-	done = slices.SortedFunc(slices.Values(done), func(a, b Entry) int { return compareIDs(a.ID, b.ID) })
+	done = slices.SortedFunc(slices.Values(done), func(a, b Entry) int { return CompareIDs(a.ID, b.ID) })
 	for part := range slices.Chunk(done, 128) {
 		args := make([]any, 0, 6*len(part))
 		for _, e := range part {
@@ -94,13 +93,6 @@ func (l *Ledger) Dispatched(ctx context.Context, epoch ids.Epoch, done []Entry) 
 		}
 	}
 	return nil
-}
-
-// compareIDs orders the ids of a stream's entries.
-func compareIDs(a, b string) int {
-	ams, aseq, _ := strings.Cut(a, "-")
-	bms, bseq, _ := strings.Cut(b, "-")
-	return cmp.Or(cmp.Compare(number(ams), number(bms)), cmp.Compare(number(aseq), number(bseq)))
 }
 
 // Drop removes entries that were acted on.

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/bench"
@@ -125,6 +127,7 @@ func (c *benchCmd) target(ctx context.Context, a *app) (target, error) {
 		if err != nil {
 			return on, &usageError{err.Error()}
 		}
+		signal.Ignore(syscall.SIGPIPE) // who reads the figures may have gone: what was started is ended all the same
 		fmt.Fprintln(a.err, "starting servers, a coordinator and a worker")
 		own, err := local.Start(ctx, script, local.Settings{Concurrency: c.Concurrency, Queue: c.Queue, QueueOnly: !c.Direct})
 		if err != nil {

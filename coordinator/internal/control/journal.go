@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
-	"github.com/tradingflow/weather-station/coordinator/audit"
 	"github.com/tradingflow/weather-station/coordinator/internal/httpapi"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/partition"
@@ -55,7 +54,7 @@ func (c *Control) Journal(ctx context.Context, r httpapi.JournalRange) (api.Jour
 				}
 				t.end = len(t.read) < size
 			}
-			if len(t.read) > 0 && (first < 0 || audit.CompareIDs(t.read[0].ID, reading[first].read[0].ID) < 0) {
+			if len(t.read) > 0 && (first < 0 || ledger.CompareIDs(t.read[0].ID, reading[first].read[0].ID) < 0) {
 				first = p
 			}
 		}

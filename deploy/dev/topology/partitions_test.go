@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/tradingflow/weather-station/coordinator/api"
-	"github.com/tradingflow/weather-station/coordinator/audit"
 	"github.com/tradingflow/weather-station/coordinator/client"
 	"github.com/tradingflow/weather-station/deploy/dev/topology"
 	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/partition"
 )
 
@@ -138,7 +138,7 @@ func TestPartitionsSpreadAndSurvive(t *testing.T) {
 				t.Fatalf("record %s names no partition", r.ID)
 			}
 			p := *r.Partition
-			if last[p] != "" && audit.CompareIDs(r.ID, last[p]) <= 0 {
+			if last[p] != "" && ledger.CompareIDs(r.ID, last[p]) <= 0 {
 				t.Fatalf("record %s of partition %d comes after %s", r.ID, p, last[p])
 			}
 			if r.FlowID != "" && partition.Of(ids.FlowID(r.FlowID), partitions) != p {
