@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -163,13 +164,14 @@ func (l *Ledger) Complete(ctx context.Context, c Completion) error {
 	return err
 }
 
-// Next is the wish of a worker to claim a successor of what it completes, with the
+// Next is the wish of a worker to claim successors of what it completes, with the
 // completion itself.
 type Next struct {
-	Token  uuid.UUID // made by the worker, as for any claim
+	Token  uuid.UUID // of all these claims; made by the worker, as for any claim
 	Worker ids.WorkerID
 	Lease  time.Duration
-	Nodes  []ids.NodeID // that it would take, one of them; none = no wish
+	Nodes  []ids.NodeID // that it would take; none = no wish
+	Most   int          // how many of them at the same time; 0 = one
 }
 
 func (q Next) nodes() string {
@@ -184,12 +186,13 @@ func (q Next) nodes() string {
 	return b.String()
 }
 
-// CompleteNext is Complete, and grants the first attempt of one of q's nodes if that
-// becomes ready by it and nothing speaks against a claim. That node is not offered then. nil = it
-// granted none. Repeating it is harmless; the answer is the same as long as that claim
-// holds. An error other than Complete's says that the completion is counted, and that the
-// claim, if it was granted, is of no use.
-func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) (*Claim, error) {
+// CompleteNext is Complete, and grants the first attempts of those of q's nodes that
+// become ready by it, in the order of the plan and q.Most at most, if nothing speaks against a claim. These nodes are not
+// offered then. It returns the claims in the order of their nodes' ids, none if it granted
+// none. Repeating it is harmless; the answer is the same as long as these claims
+// hold. An error other than Complete's says that the completion is counted, and that the
+// claims, if any were granted, are of no use.
+func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) ([]Claim, error) {
 	handles := make([]string, 0, len(c.Outputs))
 	bytes := 0
 	for h, v := range c.Outputs {
@@ -216,10 +219,10 @@ func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) (*Claim
 	if len(q.Nodes) > 0 {
 		token = q.Token.String()
 	}
-	args := make([]any, 0, 19+2*len(handles)+6*given)
+	args := make([]any, 0, 20+2*len(handles)+6*given)
 	args = append(args, task.MaxCycleOutputBytes, string(q.Worker), q.Lease.Milliseconds(),
 		string(c.Flow), c.Cycle, c.UUID.String(), string(c.Attempt.Node), c.N, c.Token.String(), string(c.Status), c.Reason,
-		c.Plan.Component, bytes, strings.Join(dead, ","), len(handles), total, given, token, q.nodes())
+		c.Plan.Component, bytes, strings.Join(dead, ","), len(handles), total, given, token, max(q.Most, 1), q.nodes())
 	for _, h := range handles {
 		args = append(args, h, []byte(c.Outputs[h]))
 	}
@@ -231,16 +234,29 @@ func (l *Ledger) CompleteNext(ctx context.Context, c Completion, q Next) (*Claim
 	if r.code() == -3 {
 		return nil, fmt.Errorf("complete %s: %w: %d bytes with this node's, at most %d", c.Attempt, ErrTooLarge, r.int(1), task.MaxCycleOutputBytes)
 	}
-	if err := settled("complete", c.Attempt, r); err != nil || len(r) < 6 {
+	if err := settled("complete", c.Attempt, r); err != nil || len(r) < 5 {
 		return nil, err
 	}
-	next := c.Attempt
-	next.Node, next.N = ids.NodeID(r.text(1)), 1
-	claim, err := l.granted("complete", next, q.Token, granted{plan: r.text(2), occasion: r.text(3), slot: r.text(4), onFailure: r.text(5), values: r[6:]})
-	if err != nil {
-		return nil, err
+	claims := make([]Claim, 0, len(r)-4)
+	for _, v := range r[4:] {
+		of, _ := v.([]any)
+		next, one := c.Attempt, reply(of)
+		next.Node, next.N = ids.NodeID(one.text(0)), 1
+		claim, err := l.granted("complete", next, q.Token, granted{plan: one.text(1), occasion: r.text(1), slot: r.text(2), onFailure: r.text(3), values: one[min(2, len(one)):]})
+		if err != nil {
+			return nil, err
+		}
+		claims = append(claims, claim)
 	}
-	return &claim, nil
+	InOrder(claims)
+	return claims, nil
+}
+
+// InOrder sorts claims by their nodes' ids.
+func InOrder(claims []Claim) {
+	if len(claims) > 1 {
+		slices.SortFunc(claims, func(a, b Claim) int { return cmp.Compare(a.Attempt.Node, b.Attempt.Node) })
+	}
 }
 
 // Failure is an attempt that failed.

@@ -195,12 +195,12 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		},
 		"complete_several": func() error {
 			a := s.a.Attempt
-			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, "", 1, 1, 1, uuid.NewString(), "\nb\n",
+			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "f", a.Cycle, a.UUID.String(), "a", 1, s.a.Token.String(), "succeeded", "", 0, 3, "", 1, 1, 1, uuid.NewString(), 1, "\nb\n",
 				"out", "1", "b", 1, 1, 1, 0, 0))
 		},
 		"complete_several, one the last": func() error {
 			a := s.last.Attempt
-			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, "", 1, 0, 0, "", "",
+			return one(l.call(ctx, "complete_several", 0, 1000, "w", 1000, "g", a.Cycle, a.UUID.String(), "z", 1, s.last.Token.String(), "succeeded", "", 0, 3, "", 1, 0, 0, "", 1, "",
 				"x", "1"))
 		},
 		"complete the last": func() error {

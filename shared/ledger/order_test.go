@@ -52,7 +52,7 @@ func TestWhatIsNotPlainKeepsItsPlace(t *testing.T) {
 			if check(err); why != ledger.Suspected {
 				t.Fatalf("a claim of a redelivered message is answered %s", why)
 			}
-			var next [2]*ledger.Claim
+			var next [2][]ledger.Claim
 			var errs [2]error
 			complete := func(i int, nodes ...ids.NodeID) func() {
 				return func() {
@@ -62,7 +62,7 @@ func TestWhatIsNotPlainKeepsItsPlace(t *testing.T) {
 			l.Together(complete(0), complete(1, "last"))
 			check(errs[0])
 			check(errs[1])
-			if next[0] != nil || next[1] == nil || next[1].Attempt.Node != "last" {
+			if next[0] != nil || next[1] == nil || next[1][0].Attempt.Node != "last" {
 				t.Errorf("claimed with the completions: %v and %v", next[0], next[1])
 			}
 		})

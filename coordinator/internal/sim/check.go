@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -190,10 +191,13 @@ func (c *checker) refused(a *actor, q ledger.ClaimRequest, why ledger.Refusal) {
 	}
 }
 
-// unanswered checks that no successor is claimed for a worker that was told of none.
-func (c *checker) unanswered(a *actor, of ids.Attempt, q ledger.Next) {
+// unanswered checks that no successor is claimed for a worker that was not told of it.
+func (c *checker) unanswered(a *actor, of ids.Attempt, q ledger.Next, told []ledger.Claim) {
 	id, _, _ := c.w.ledger.PeekCycle(flow, of.Cycle)
 	for _, n := range q.Nodes {
+		if slices.ContainsFunc(told, func(x ledger.Claim) bool { return x.Node.ID == n }) {
+			continue
+		}
 		if status, _, token := c.w.ledger.Peek(flow, of.Cycle, n); id == of.UUID.String() && status == task.Running && token == q.Token.String() {
 			c.breaks(Claims, "%s is claimed for %s, whose report of %s was answered without it", n, a.proc.name, of)
 		}

@@ -34,8 +34,8 @@ func (p port) BeatWorker(ctx context.Context, w ledger.Worker, ttl time.Duration
 	return tell(p, "beat_worker", 0, func() error { return p.w.ledger.BeatWorker(ctx, w, ttl) })
 }
 
-func (p port) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
-	return call(p, "complete", c.Cycle, func() (*ledger.Claim, error) { return p.w.ledger.CompleteNext(ctx, c, q) })
+func (p port) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
+	return call(p, "complete", c.Cycle, func() ([]ledger.Claim, error) { return p.w.ledger.CompleteNext(ctx, c, q) })
 }
 
 func (p port) Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error) {

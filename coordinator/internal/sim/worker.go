@@ -167,23 +167,33 @@ func (s *slot) handle(d *delivery) {
 		s.w.check.refused(s.a, q, refusal)
 		return
 	}
-	next, asked := s.hold(d, c, sent)
-	for next != nil { // without a message: that one was for its own task
-		s.a.step()
-		s.w.broker.ack(d)
-		s.w.trace(s.a, "goes on with %s", next.Attempt)
-		next, asked = s.hold(d, *next, asked)
+	held := []*ownClaim{s.hold(c, sent)}
+	for line := []ledger.Claim{c}; len(line) > 0; line, held = line[1:], held[1:] {
+		next, asked := s.see(d, line[0], held[0])
+		for _, n := range next { // from now on its lease is renewed, also while it waits for those before it
+			line, held = append(line, n), append(held, s.hold(n, asked))
+		}
+		if len(line) > 1 { // without a message: that one was for its own task
+			s.a.step()
+			s.w.broker.ack(d)
+			s.w.trace(s.a, "goes on with %s", line[1].Attempt)
+		}
 	}
 }
 
-// hold sees a claim through, asked for at sent, and returns that of a successor, if one came with
-// its report.
-func (s *slot) hold(d *delivery, c ledger.Claim, sent time.Time) (next *ledger.Claim, asked time.Time) {
+// hold keeps a claim alive that was asked for at sent.
+func (s *slot) hold(c ledger.Claim, sent time.Time) *ownClaim {
 	h := &ownClaim{HeldClaim: ledger.HeldClaim{Attempt: c.Attempt, Token: c.Token}, until: sent.Add(lease * 9 / 10)}
 	s.k.claims = append(s.k.claims, h)
+	return h
+}
+
+// see sees a claim through and returns those of successors that came with its report, asked for at
+// asked.
+func (s *slot) see(d *delivery, c ledger.Claim, h *ownClaim) (next []ledger.Claim, asked time.Time) {
 	defer func() { s.k.claims = slices.DeleteFunc(s.k.claims, func(x *ownClaim) bool { return x == h }) }()
 	if c.Node.Delivery == plan.AtMostOnce && !s.mayStart(c, h) {
-		return nil, sent
+		return nil, asked
 	}
 	return s.run(d, c, h)
 }
@@ -244,7 +254,7 @@ func (s *slot) failure(c ledger.Claim, class task.Class) ledger.Failure {
 }
 
 // run runs the handler and reports what it came to.
-func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) (next *ledger.Claim, asked time.Time) {
+func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) (next []ledger.Claim, asked time.Time) {
 	s.a.step()
 	w := s.w
 	w.check.started(s.a, c)
@@ -282,12 +292,12 @@ func (s *slot) run(d *delivery, c ledger.Claim, h *ownClaim) (next *ledger.Claim
 	return next, asked
 }
 
-// wish asks for a successor that may be claimed with the report, half of the times.
+// wish asks for successors that may be claimed with the report, half of the times.
 func (s *slot) wish(c ledger.Claim) (q ledger.Next) {
 	if s.w.rng.IntN(2) == 0 {
 		return q
 	}
-	q = ledger.Next{Token: s.w.token(), Worker: ids.WorkerID(s.a.proc.name), Lease: lease}
+	q = ledger.Next{Token: s.w.token(), Worker: ids.WorkerID(s.a.proc.name), Lease: lease, Most: 1 + s.w.rng.IntN(3)}
 	for _, n := range s.w.plan.Node(c.Node.ID).Successors {
 		if n.Direct != "" {
 			q.Nodes = append(q.Nodes, n.Target)
@@ -304,9 +314,9 @@ const (
 	failed
 )
 
-// report tells the ledger until it has answered, and returns the claim of a successor if one
-// was wished for and granted.
-func (s *slot) report(c ledger.Claim, how ending, class task.Class, q ledger.Next) (next *ledger.Claim) {
+// report tells the ledger until it has answered, and returns the claims of successors that
+// were wished for and granted.
+func (s *slot) report(c ledger.Claim, how ending, class task.Class, q ledger.Next) (next []ledger.Claim) {
 	n := s.w.plan.Node(c.Node.ID)
 	dead := 0
 	if s.w.rng.IntN(6) == 0 {
@@ -330,8 +340,8 @@ func (s *slot) report(c ledger.Claim, how ending, class task.Class, q ledger.Nex
 		next, err = s.CompleteNext(bg, done, q)
 		return err
 	})
-	if err == nil && next == nil {
-		s.w.check.unanswered(s.a, c.Attempt, q)
+	if err == nil {
+		s.w.check.unanswered(s.a, c.Attempt, q, next)
 	}
 	return next
 }

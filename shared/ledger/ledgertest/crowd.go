@@ -54,7 +54,7 @@ type completion struct {
 
 // completed is the answer to it.
 type completed struct {
-	Next *ledger.Claim
+	Next []ledger.Claim
 	Err  error
 }
 
@@ -111,6 +111,6 @@ func (w *world) completeTogether() {
 	}
 	for _, c := range completeAll(w.ctx, w.Ledger, done) {
 		w.may(c.Err)
-		w.hold(c.Next)
+		w.hold(c.Next...)
 	}
 }

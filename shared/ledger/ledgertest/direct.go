@@ -18,14 +18,32 @@ func wish(nodes ...ids.NodeID) ledger.Next {
 // completeNext completes a claim and demands that the node want is granted with it; "" = none.
 func (k *kit) completeNext(p *plan.Plan, c ledger.Claim, q ledger.Next, want ids.NodeID) ledger.Claim {
 	k.Helper()
-	next, err := k.CompleteNext(k.ctx, success(p, c), q)
-	k.ok(err)
-	if next == nil {
-		k.equal(ids.NodeID(""), want)
+	if want == "" {
+		k.completeAll(p, c, q)
 		return ledger.Claim{}
 	}
-	k.equal([]any{next.Attempt.Node, next.Node.ID, next.N, next.Token}, []any{want, want, 1, q.Token})
-	return *next
+	return k.completeAll(p, c, q, want)[0]
+}
+
+// completeAll completes a claim and demands that these nodes are granted with it.
+func (k *kit) completeAll(p *plan.Plan, c ledger.Claim, q ledger.Next, want ...ids.NodeID) []ledger.Claim {
+	k.Helper()
+	next, err := k.CompleteNext(k.ctx, success(p, c), q)
+	k.ok(err)
+	if len(next) != len(want) {
+		k.Fatalf("got %v, want %v", next, want)
+	}
+	for i, n := range next {
+		k.equal([]any{n.Attempt.Node, n.Node.ID, n.N, n.Token}, []any{want[i], want[i], 1, q.Token})
+	}
+	return next
+}
+
+// wishes is a wish for several of these nodes at once.
+func wishes(most int, nodes ...ids.NodeID) ledger.Next {
+	q := wish(nodes...)
+	q.Most = most
+	return q
 }
 
 // offered lists the nodes of the ready entries that wait in the outbox.
@@ -44,8 +62,9 @@ var directs = []testCase{
 		done := success(p, a)
 		done.Outputs = map[string]json.RawMessage{"out": json.RawMessage(`"of a"`)}
 		before, q := k.offered(), wish("b")
-		next, err := k.CompleteNext(k.ctx, done, q)
+		got, err := k.CompleteNext(k.ctx, done, q)
 		k.ok(err)
+		next := got[0]
 		k.status(c, "a", task.Succeeded)
 		k.status(c, "b", task.Running)
 		k.equal(k.offered(), before)
@@ -64,7 +83,7 @@ var directs = []testCase{
 		beats, err := k.Heartbeat(k.ctx, worker, lease, []ledger.HeldClaim{{Attempt: next.Attempt, Token: next.Token}})
 		k.ok(err)
 		k.equal(beats, []ledger.Beat{ledger.Renewed})
-		d := k.completeNext(p, *next, wish("d"), "d")
+		d := k.completeNext(p, next, wish("d"), "d")
 		k.completeNext(p, d, wish("a", "b", "d"), "")
 		k.ended(c, "completed")
 	}},
@@ -118,17 +137,43 @@ var directs = []testCase{
 		k.completeNext(p, a, wish("d"), "")
 		done := success(p, b)
 		done.Outputs = map[string]json.RawMessage{"out": json.RawMessage("2")}
-		d, err := k.CompleteNext(k.ctx, done, wish("d"))
+		got, err := k.CompleteNext(k.ctx, done, wish("d"))
 		k.ok(err)
+		d := got[0]
 		k.equal(len(d.Values), 2)
 		k.equal(d.Values[1], json.RawMessage("2"))
-		k.completeNext(p, *d, wish(), "")
+		k.completeNext(p, d, wish(), "")
 		k.ended(c, "completed")
 	}},
 	{"one of several successors is claimed, the others are offered", func(k *kit) {
 		p, c := k.run("a>b a>d a>e")
 		k.completeNext(p, k.claim(attempt(c, "a", 1)), wish("d", "e"), "d")
 		k.equal(k.offered(), []ids.NodeID{"a", "b", "e"})
+		k.consistent()
+	}},
+	{"several successors are claimed at once, as many as are asked for", func(k *kit) {
+		p, c := k.run("a>b a>d a>e a>f b>x f>x")
+		a, q := k.claim(attempt(c, "a", 1)), wishes(2, "f", "x", "e", "b")
+		got := k.completeAll(p, a, q, "b", "e")
+		k.equal(k.offered(), []ids.NodeID{"a", "d", "f"})
+		for _, n := range got {
+			k.equal(k.node(c, n.Attempt.Node).Token, q.Token.String())
+		}
+		leases, err := k.Leases(k.ctx)
+		k.ok(err)
+		k.equal(len(leases), 2)
+		k.wants("claim", "direct", 2)
+		k.consistent()
+		k.equal(k.completeAll(p, a, q, "b", "e"), got)
+		k.completeNext(p, got[0], wishes(3, "x"), "")
+		k.completeAll(p, a, q, "e") // what is still held of it
+		k.completeNext(p, k.claim(attempt(c, "f", 1)), wishes(3, "x"), "x")
+		k.consistent()
+	}},
+	{"what can't be claimed of several is offered", func(k *kit) {
+		p, c := k.run("a>b a>d e>d")
+		k.completeAll(p, k.claim(attempt(c, "a", 1)), wishes(4, "b", "d"), "b")
+		k.completeAll(p, k.claim(attempt(c, "e", 1)), wishes(4, "b", "d"), "d")
 		k.consistent()
 	}},
 	{"a direct claim expires as any", func(k *kit) {
@@ -154,16 +199,16 @@ var directs = []testCase{
 		got := completeAll(k.ctx, k.Ledger, done)
 		for i, want := range []ids.NodeID{"", "d", "f"} {
 			k.ok(got[i].Err)
-			if (want == "") != (got[i].Next == nil) || want != "" && got[i].Next.Attempt.Node != want {
+			if (want == "") != (got[i].Next == nil) || want != "" && got[i].Next[0].Attempt.Node != want {
 				k.Fatalf("completion %d: got %v, want %q", i, got[i].Next, want)
 			}
 		}
-		k.equal(got[1].Next.Values, []json.RawMessage{json.RawMessage(`"a"`), json.RawMessage(`"b"`)})
-		k.equal(got[2].Next.Values, []json.RawMessage{json.RawMessage(`"e"`)})
+		k.equal(got[1].Next[0].Values, []json.RawMessage{json.RawMessage(`"a"`), json.RawMessage(`"b"`)})
+		k.equal(got[2].Next[0].Values, []json.RawMessage{json.RawMessage(`"e"`)})
 		k.status(c, "d", task.Running)
 		k.status(c, "f", task.Running)
 		k.consistent()
-		if again := completeAll(k.ctx, k.Ledger, done); again[1].Next == nil || again[1].Next.Token != got[1].Next.Token {
+		if again := completeAll(k.ctx, k.Ledger, done); again[1].Next == nil || again[1].Next[0].Token != got[1].Next[0].Token {
 			k.Fatalf("repeated: %v", again[1])
 		}
 	}},

@@ -86,7 +86,7 @@ type claimVerbs interface {
 
 type settleVerbs interface {
 	Complete(ctx context.Context, c ledger.Completion) error
-	CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error)
+	CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error)
 	Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error)
 	Release(ctx context.Context, a ids.Attempt, token uuid.UUID, started bool) error
 }

@@ -213,7 +213,7 @@ func (w *world) settle() {
 	case "complete":
 		next, err := w.CompleteNext(w.ctx, w.success(c), w.next())
 		w.may(err)
-		w.hold(next)
+		w.hold(next...)
 	case "stop":
 		w.may(w.Complete(w.ctx, stop(w.p, c)))
 	case "fail":
@@ -235,9 +235,9 @@ func (w *world) settle() {
 	}
 }
 
-// next is a wish for one of some nodes, or for none.
+// next is a wish for some nodes, or for none.
 func (w *world) next() ledger.Next {
-	q := ledger.Next{Token: uuid.New(), Worker: worker, Lease: lease}
+	q := ledger.Next{Token: uuid.New(), Worker: worker, Lease: lease, Most: rapid.IntRange(0, 3).Draw(w.r, "most")}
 	for _, n := range w.p.Nodes {
 		if rapid.Bool().Draw(w.r, "direct") {
 			q.Nodes = append(q.Nodes, n.ID)
@@ -246,12 +246,8 @@ func (w *world) next() ledger.Next {
 	return q
 }
 
-// hold keeps a claim that came with a completion.
-func (w *world) hold(c *ledger.Claim) {
-	if c != nil {
-		w.held = append(w.held, *c)
-	}
-}
+// hold keeps claims that came with a completion.
+func (w *world) hold(claims ...ledger.Claim) { w.held = append(w.held, claims...) }
 
 func (w *world) complete(c ledger.Claim) error { return w.Complete(w.ctx, w.success(c)) }
 

@@ -38,7 +38,7 @@ func (t *twin) Complete(ctx context.Context, c ledger.Completion) error {
 	return err
 }
 
-func (t *twin) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+func (t *twin) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
 	next, err := t.Ledger.CompleteNext(ctx, c, q)
 	next2, err2 := t.two.CompleteNext(ctx, c, q)
 	t.same("complete with the next", []any{next, err}, []any{next2, err2})

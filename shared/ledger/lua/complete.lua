@@ -3,10 +3,10 @@
 -- ARGV[3] most bytes of outputs per cycle, [4] worker, [5] lease (ms) of a claim at once, [6] flow, [7] cycle, [8] uuid, [9] node,
 -- ARGV[10] attempt, [11] token, [12] status (succeeded | stopped), [13] reason, [14] component, [15] bytes of all outputs,
 -- ARGV[16] indexes of dead out-edges, '' = none, [17] number of outputs, [18] number of successors in all, [19] of those given
--- here (at most 256), [20] token, [21] nodes of a claim at once ('' = none, see go_direct),
--- ARGV[22..] outputs: handle, value; then successors: groups of six (see weigh)
--- Reply: {1} counted | {1, node, node of the plan, occasion, slot, on_failure, inputs…} counted, and that successor's first
---        attempt is granted (again, for the same token, with a new lease) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
+-- here (at most 256), [20] token, [21] most, [22] nodes of claims at once ('' = none, see go_direct),
+-- ARGV[23..] outputs: handle, value; then successors: groups of six (see weigh)
+-- Reply: {1} counted | {1, occasion, slot, on_failure, {node, node of the plan, inputs…}, …} counted, and those successors' first
+--        attempts are granted (again, for the same token, with new leases) | {2} was counted before | {-1} cycle gone | {-2} the claim is not yours any more | {-3, bytes} too large
 local flow, n, uuid, node, attempt, token, status = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local base = cycle_key(flow, n)
 local component = 'component:' .. ARGV[14]
@@ -21,13 +21,22 @@ local s = redis.call('HMGET', key, 'status', 'attempt', 'token', 'worker', 'bloc
 local head = { c[5], c[6], c[7], c[13] } -- as answer_direct wants it
 if s[2] == attempt and s[3] == token and s[1] == status then
   if ARGV[20] ~= '' then
-    for m in string.gmatch(ARGV[21], '[^\n]+') do
+    local nodes = {}
+    for m in string.gmatch(ARGV[22], '[^\n]+') do
       local v = redis.call('HMGET', node_key(base, m), 'status', 'token')
-      if v[1] == 'running' and v[2] == ARGV[20] then
-        local reply = answer_direct(base, flow, m, head, ARGV[14], {})
-        if reply then redis.call('ZADD', P .. ':leases', str(now_ms() + tonumber(ARGV[5])), lease_member(flow, n, uuid, m)) end
-        return reply or { 2 }
+      if v[1] == 'running' and v[2] == ARGV[20] then nodes[#nodes + 1] = m end
+    end
+    local reply = #nodes > 0 and answer_direct(base, flow, nodes, head, ARGV[14], {})
+    if reply then
+      local ends = str(now_ms() + tonumber(ARGV[5]))
+      for k = #nodes, 1, -1 do
+        if reply[4 + k] then
+          redis.call('ZADD', P .. ':leases', ends, lease_member(flow, n, uuid, nodes[k]))
+        else
+          table.remove(reply, 4 + k)
+        end
       end
+      return reply
     end
   end
   return { 2 }
@@ -46,23 +55,24 @@ cycle[2] = str(tonumber(c[9]) + 1)
 sound_streams()
 if outputs > 0 then redis.call('HLEN', base .. ':outputs') end
 if tonumber(cycle[2]) >= tonumber(c[10]) then sound_end(flow) end
-local w = goes_on and status ~= 'stopped' and weigh(base, 22 + 2 * outputs, tonumber(ARGV[19]))
+local w = goes_on and status ~= 'stopped' and weigh(base, 23 + 2 * outputs, tonumber(ARGV[19]))
 local direct
 if w and ARGV[20] ~= '' then
   local own = {}
-  for i = 22, 20 + 2 * outputs, 2 do own[node .. ':' .. ARGV[i]] = ARGV[i + 1] end
+  for i = 23, 21 + 2 * outputs, 2 do own[node .. ':' .. ARGV[i]] = ARGV[i + 1] end
   direct = go_direct(base, flow, n, uuid, w, 20, head, ARGV[14], own)
 end
 local now = now_ms()
 
 redis.call('ZREM', P .. ':leases', lease_member(flow, n, uuid, node))
+if direct then lease_direct() end
 gather()
 local record = { 'status', status, 'completed_at', str(now) }
 if outputs > 0 then
   local handles, values = {}, {}
   for i = 0, outputs - 1 do
-    handles[i + 1] = ARGV[22 + 2 * i]
-    values[2 * i + 1], values[2 * i + 2] = node .. ':' .. ARGV[22 + 2 * i], ARGV[23 + 2 * i]
+    handles[i + 1] = ARGV[23 + 2 * i]
+    values[2 * i + 1], values[2 * i + 2] = node .. ':' .. ARGV[23 + 2 * i], ARGV[24 + 2 * i]
   end
   for from = 1, #values, 1000 do redis.call('HSET', base .. ':outputs', unpack(values, from, math.min(from + 999, #values))) end
   local parts = {}

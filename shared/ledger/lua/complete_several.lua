@@ -2,7 +2,7 @@
 -- complete_several: counts attempts that succeeded at the same time, as complete does one after the other.
 -- ARGV[3] most bytes of outputs per cycle, [4] worker, [5] lease (ms) of a claim at once, [6..] for each attempt, as complete
 -- takes them: flow, cycle, uuid, node, attempt, token, status, reason, component, bytes of all outputs, indexes of dead
--- out-edges, number of outputs, of successors in all, of those given here, token and nodes of a claim at once, then outputs:
+-- out-edges, number of outputs, of successors in all, of those given here, token, most and nodes of claims at once, then outputs:
 -- handle, value, then successors: groups of six (at most 32 attempts)
 -- Reply: for each attempt what complete answers when it counts, or 0: nothing was done, complete has to be called.
 -- Only what plainly succeeded in a component that goes on is counted here; refusals, stops and all else that is special
@@ -52,7 +52,7 @@ while i <= #ARGV do
       if outputs > 0 then
         if #c.values == 0 then redis.call('HLEN', base .. ':outputs') end
         c.bytes = c.bytes + size
-        local values, first, handles = c.values, i + 16, {}
+        local values, first, handles = c.values, i + 17, {}
         for k = first, first + 2 * outputs - 2, 2 do
           local name, value, v = node .. ':' .. ARGV[k], ARGV[k + 1], #values
           values[v + 1], values[v + 2], c.own[name] = name, value, value
@@ -61,7 +61,7 @@ while i <= #ARGV do
         a.handles = table.concat(handles, '\n')
       end
       if given > 0 then
-        local first = i + 16 + 2 * outputs
+        local first = i + 17 + 2 * outputs
         local w = weigh(base, first, given, c.joins)
         for k = 1, #w.counters, 2 do
           local name = w.counters[k]
@@ -83,7 +83,7 @@ while i <= #ARGV do
     end
   end
   if replies[#replies] == 0 then c.left = true end -- and so is all that comes later in this cycle: the order decides what goes direct
-  i = i + 16 + 2 * outputs + 6 * given
+  i = i + 17 + 2 * outputs + 6 * given
 end
 if #order == 0 then return replies end
 if posts then sound_streams() else sound_journal() end
@@ -91,6 +91,7 @@ local now = now_ms()
 local at = str(now)
 
 redis.call('ZREM', P .. ':leases', unpack(leases))
+lease_direct()
 gather()
 -- One cycle after the other: the last outcome of a cycle is followed by its end.
 for _, c in ipairs(order) do

@@ -295,45 +295,80 @@ local function weigh(base, i, count, joins)
   return w
 end
 
--- answer_direct reads what a claim of a node's first attempt is answered with, or nil if it can't
--- be granted. c are revision, occasion, slot and failure policy of the cycle, own the outputs
--- by node:handle that are about to be written.
-local function answer_direct(base, flow, node, c, component, own)
-  local p = redis.call('HMGET', flow_key(flow, 'plan:' .. c[1]), node, node .. ':in', node .. ':component')
-  if not p[1] or p[3] ~= component then return nil end
-  local reply, fields, at = { 1, node, p[1], c[2], c[3], c[4] or '' }, {}, {}
-  for f in string.gmatch(p[2] or '', '[^\n]+') do
-    reply[#reply + 1] = own[f] or false
-    if own[f] == nil then fields[#fields + 1], at[#at + 1] = f, #reply end
+-- answer_direct reads what claims of nodes' first attempts are answered with: occasion, slot and failure
+-- policy of the cycle, then for each node its id, its node of the plan and its inputs; nil where none can be granted, false in the place of one
+-- that can't. c are revision, occasion, slot and failure policy of the cycle, own the outputs by node:handle that are about to be written.
+local function answer_direct(base, flow, nodes, c, component, own)
+  local asked = {}
+  for k = 1, #nodes do
+    local node = nodes[k]
+    asked[3 * k - 2], asked[3 * k - 1], asked[3 * k] = node, node .. ':in', node .. ':component'
   end
+  local p = redis.call('HMGET', flow_key(flow, 'plan:' .. c[1]), unpack(asked))
+  local reply, some, fields, at = { 1, c[2], c[3], c[4] or '' }, false, {}, {}
+  for k = 1, #nodes do
+    local answer = false
+    if p[3 * k - 2] and p[3 * k] == component then
+      answer, some = { nodes[k], p[3 * k - 2] }, true
+      for f in string.gmatch(p[3 * k - 1] or '', '[^\n]+') do
+        local value = own[f]
+        answer[#answer + 1] = value or false
+        if value == nil then fields[#fields + 1], at[#at + 1] = f, { answer, #answer } end
+      end
+    end
+    reply[4 + k] = answer
+  end
+  if not some then return nil end
   for from = 1, #fields, 1000 do
     local values = redis.call('HMGET', base .. ':outputs', unpack(fields, from, math.min(from + 999, #fields)))
-    for k = 1, #values do reply[at[from + k - 1]] = values[k] end
+    for k = 1, #values do
+      local place = at[from + k - 1]
+      place[1][place[2]] = values[k]
+    end
   end
   return reply
 end
 
--- go_direct looks among the moves of w for one that the worker who reports, ARGV[4], may claim at once,
--- with a lease of ARGV[5] ms: ARGV[i] token of that claim ('' = none is asked for), [i + 1] nodes it may be, each
--- between line feeds. That move then starts the node instead of offering it. Returns the
--- answer, or nil.
+-- go_direct looks among the moves of w for those that the worker who reports, ARGV[4], may claim at once,
+-- with leases of ARGV[5] ms: ARGV[i] token of these claims ('' = none is asked for), [i + 1] how many at most, [i + 2] nodes they may be,
+-- each between line feeds. Such a move then starts the node instead of offering it; lease_direct comes before, and after the first write. Returns
+-- the answer, or nil.
+local DIRECT = {} -- leases: end, member, …
 local function go_direct(base, flow, n, uuid, w, i, c, component, own)
   if ARGV[i] == '' then return nil end
+  local nodes, moves, most, names = {}, {}, tonumber(ARGV[i + 1]), ARGV[i + 2]
   for _, m in ipairs(w.moves) do
-    if m.ready and string.find(ARGV[i + 1], '\n' .. m.node .. '\n', 1, true)
+    if m.ready and #nodes < most and string.find(names, '\n' .. m.node .. '\n', 1, true)
       and (w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0) then
-      if redis.call('HGET', flow_key(flow, 'state'), 'status') ~= 'active' then return nil end
-      local reply = answer_direct(base, flow, m.node, c, component, own)
-      m.start = reply and function()
-        local now = now_ms()
-        redis.call('ZADD', P .. ':leases', str(now + tonumber(ARGV[5])), lease_member(flow, n, uuid, m.node))
-        redis.call('HSET', node_key(base, m.node), 'status', 'running', 'attempt', '1', 'ready_at', str(now), 'token', ARGV[i],
-          'worker', ARGV[4], 'started_at', str(now))
-        jot('claim', flow, n, uuid, m.node, '1', ARGV[i], ARGV[4], 'direct')
-      end or nil
-      if reply then return reply end
+      nodes[#nodes + 1], moves[#moves + 1] = m.node, m
     end
   end
+  if #nodes == 0 or redis.call('HGET', flow_key(flow, 'state'), 'status') ~= 'active' then return nil end
+  local reply = answer_direct(base, flow, nodes, c, component, own)
+  if not reply then return nil end
+  local now = now_ms()
+  local ends, from = str(now + tonumber(ARGV[5])), 5
+  now = str(now)
+  for k = 1, #nodes do
+    if reply[from] then
+      from = from + 1
+      local node, d = nodes[k], #DIRECT
+      DIRECT[d + 1], DIRECT[d + 2] = ends, lease_member(flow, n, uuid, node)
+      moves[k].start = function()
+        redis.call('HSET', node_key(base, node), 'status', 'running', 'attempt', '1', 'ready_at', now, 'token', ARGV[i],
+          'worker', ARGV[4], 'started_at', now)
+        jot('claim', flow, n, uuid, node, '1', ARGV[i], ARGV[4], 'direct')
+      end
+    else
+      table.remove(reply, from)
+    end
+  end
+  return reply
+end
+
+-- lease_direct writes the leases of what goes directly.
+local function lease_direct()
+  if #DIRECT > 0 then redis.call('ZADD', P .. ':leases', unpack(DIRECT)) end
 end
 
 -- spread_edges counts edges as weigh, called before by those who may not have

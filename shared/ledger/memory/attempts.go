@@ -180,8 +180,8 @@ func (l *Ledger) Complete(ctx context.Context, c ledger.Completion) error {
 	return err
 }
 
-// CompleteNext is Complete, and claims a node of q that becomes ready by it.
-func (l *Ledger) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+// CompleteNext is Complete, and claims nodes of q that become ready by it.
+func (l *Ledger) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
 	defer l.begin()()
 	p, token := at(c.Attempt, 0), c.Token.String()
 	if !l.here(p) {
@@ -193,8 +193,8 @@ func (l *Ledger) CompleteNext(_ context.Context, c ledger.Completion, q ledger.N
 	case mutant.Active == mutant.NoToken && status != "", mutant.Active == mutant.SeedCount:
 	case attempt == c.N && status == c.Status && l.get(p.node, "token") == token:
 		next := l.direct(p, q)
-		if next != nil {
-			l.rank(leasesKey, leaseMember(next.Attempt), l.now+q.Lease.Milliseconds())
+		for _, n := range next {
+			l.rank(leasesKey, leaseMember(n.Attempt), l.now+q.Lease.Milliseconds())
 		}
 		return next, nil
 	case !l.mine(p, token):
@@ -251,8 +251,8 @@ func (l *Ledger) may(p place, n *plan.Node, q ledger.Next) ledger.Next {
 	return q
 }
 
-// direct answers the claim that q got by a completion, nil if it got none.
-func (l *Ledger) direct(p place, q ledger.Next) *ledger.Claim {
+// direct answers the claims that q got by a completion.
+func (l *Ledger) direct(p place, q ledger.Next) (claims []ledger.Claim) {
 	for _, id := range q.Nodes {
 		target := p.of(id)
 		target.N = 1
@@ -260,11 +260,11 @@ func (l *Ledger) direct(p place, q ledger.Next) *ledger.Claim {
 			continue
 		}
 		if n := l.planOf(p).node(id); n != nil {
-			c := l.answer(target, ledger.ClaimRequest{Attempt: target.Attempt, Token: q.Token}, n)
-			return &c
+			claims = append(claims, l.answer(target, ledger.ClaimRequest{Attempt: target.Attempt, Token: q.Token}, n))
 		}
 	}
-	return nil
+	ledger.InOrder(claims)
+	return claims
 }
 
 // startDirect claims a node that becomes ready, without offering it.

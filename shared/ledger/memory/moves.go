@@ -140,9 +140,9 @@ func (l *Ledger) end(p place) {
 }
 
 // spreadEdges counts the decided edges of n into its successors [from, to).
-// q's wish is granted for the first node that becomes ready.
+// q's wish is granted for the first nodes that become ready.
 func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger.Decided, q ledger.Next) {
-	joins, index := p.base+":joins", 0
+	joins, index, left := p.base+":joins", 0, max(q.Most, 1)
 	for i := range n.Successors[:to] {
 		s := &n.Successors[i]
 		if i < from {
@@ -164,9 +164,9 @@ func (l *Ledger) spreadEdges(p place, n *plan.Node, from, to int, decided ledger
 		case s.Plain && sum[ledger.Live] > 0 && live == int64(s.InDegree):
 			switch {
 			case l.exists(target.node):
-			case slices.Contains(q.Nodes, s.Target):
+			case left > 0 && slices.Contains(q.Nodes, s.Target):
 				l.startDirect(target, q)
-				q = ledger.Next{}
+				left--
 			default:
 				l.makeReady(target, 1, "inputs")
 			}

@@ -56,7 +56,7 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	woke   time.Time // when the first claim came after a time without any
-	claims map[uuid.UUID]*claim
+	claims map[key]*claim
 	beats  map[int]*beats // by partition
 	wake   chan struct{}
 }
@@ -66,6 +66,12 @@ type beats struct {
 	sent time.Time // the last one
 	out  bool      // it still waits for its answer
 	down bool      // it failed
+}
+
+// key names a claim: those that came with one report have the same token.
+type key struct {
+	token uuid.UUID
+	node  ids.NodeID
 }
 
 type claim struct {
@@ -78,7 +84,7 @@ type claim struct {
 
 // NewKeeper makes a keeper of no claims.
 func NewKeeper(cfg Config) *Keeper {
-	return &Keeper{cfg: cfg, claims: map[uuid.UUID]*claim{}, beats: map[int]*beats{}, wake: make(chan struct{}, 1)}
+	return &Keeper{cfg: cfg, claims: map[key]*claim{}, beats: map[int]*beats{}, wake: make(chan struct{}, 1)}
 }
 
 // margin is how long before the end of its lease a claim counts as lost.
@@ -92,7 +98,7 @@ func (k *Keeper) Hold(ctx context.Context, a ids.Attempt, token uuid.UUID, sent 
 	ctx, cancel := context.WithCancelCause(ctx)
 	k.mu.Lock()
 	c := &claim{held: ledger.HeldClaim{Attempt: a, Token: token}, until: sent.Add(k.cfg.Lease - k.margin()), cancel: cancel}
-	k.claims[token] = c
+	k.claims[key{token, a.Node}] = c
 	first := len(k.claims) == 1
 	k.fence(c, time.Now())
 	k.mu.Unlock()
@@ -104,7 +110,7 @@ func (k *Keeper) Hold(ctx context.Context, a ids.Attempt, token uuid.UUID, sent 
 	}
 	return ctx, func() {
 		k.mu.Lock()
-		delete(k.claims, token)
+		delete(k.claims, key{token, a.Node})
 		k.mu.Unlock()
 		cancel(nil)
 	}
@@ -239,7 +245,7 @@ func (k *Keeper) beat(ctx context.Context, p int, held []ledger.HeldClaim, sent 
 	}
 	b.down = false
 	for i, answer := range answers {
-		c := k.claims[held[i].Token]
+		c := k.claims[key{held[i].Token, held[i].Node}]
 		if c == nil { // dropped meanwhile
 			continue
 		}

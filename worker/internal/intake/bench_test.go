@@ -31,7 +31,7 @@ func (w willing) Claim(_ context.Context, q ledger.ClaimRequest) (ledger.Claim, 
 	return ledger.Claim{Attempt: q.Attempt, Token: q.Token, Node: w.node, Values: make([]json.RawMessage, len(w.node.Inputs))}, ledger.Granted, nil
 }
 func (willing) Decline(context.Context, ids.Attempt, ids.WorkerID, time.Duration) error { return nil }
-func (willing) CompleteNext(context.Context, ledger.Completion, ledger.Next) (*ledger.Claim, error) {
+func (willing) CompleteNext(context.Context, ledger.Completion, ledger.Next) ([]ledger.Claim, error) {
 	return nil, nil
 }
 func (willing) Fail(_ context.Context, f ledger.Failure) (ledger.Failed, error) {

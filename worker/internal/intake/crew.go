@@ -50,6 +50,19 @@ func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
 	}
 }
 
+// enterOr takes a place, unless one of these comes before: one that was passed on, or an end of the wait.
+func (c *crew) enterOr(passed <-chan struct{}, over <-chan time.Time, stop <-chan struct{}) bool {
+	select {
+	case <-passed:
+	case c.places <- struct{}{}:
+		c.entered()
+		return true
+	case <-over:
+	case <-stop:
+	}
+	return false
+}
+
 func (c *crew) entered() {
 	if c.brisk == nil || c.idle() {
 		return
@@ -59,17 +72,21 @@ func (c *crew) entered() {
 	c.pace.filled(time.Now())
 }
 
-func (c *crew) leave() {
+// leave gives up a place, to who waits longest in a line if anybody does.
+func (c *crew) leave(l *line) (passed bool) {
 	full := !c.idle()
-	<-c.places
+	if passed = l.pass(); !passed {
+		<-c.places
+	}
 	if c.brisk == nil {
-		return
+		return passed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pace.leave(full, time.Now()) {
 		signal(c.brisk)
 	}
+	return passed
 }
 
 // idle tells whether a place is free besides those that are taken.
@@ -78,9 +95,9 @@ func (c *crew) idle() bool { return len(c.places) < cap(c.places) }
 // report gives up the place of a task whose handler has returned, as soon as its report
 // may be under way. The function it returns says that it was answered. When stop is
 // closed nothing is reported any more, and there is nothing to wait for.
-func (c *crew) report(stop <-chan struct{}) (answered func()) {
+func (c *crew) report(stop <-chan struct{}, l *line) (answered func()) {
 	defer func() {
-		if c.leave(); len(c.places) == cap(c.places) { // another task has it: its claim goes out first
+		if !c.leave(l) && len(c.places) == cap(c.places) { // another task has it: its claim goes out first
 			runtime.Gosched()
 		}
 	}()
@@ -115,6 +132,6 @@ func (s *server) enterWithin(d time.Duration) bool {
 func (s *server) leave() {
 	if s.placed {
 		s.placed = false
-		s.crew.leave()
+		s.crew.leave(nil)
 	}
 }

@@ -12,22 +12,34 @@ import (
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 )
 
-// mostWished bounds how many successors a report names: one is granted at most.
-const mostWished = 8
+// mostWished bounds how many successors a report names, and mostGranted how many it may get.
+const (
+	mostWished  = 8
+	mostGranted = 4
+)
 
-// turn is how long a line of direct hops may have had its place to go on while all are taken.
-const turn = 30 * time.Millisecond
+// While all places are taken a line of direct hops may go on with any node when it has had its place for no
+// longer than turn, and with brief ones until longTurn: less than a message waits here for a place (haste).
+const (
+	turn     = 30 * time.Millisecond
+	longTurn = 60 * time.Millisecond
+)
 
 // wish names the successors of a node that would be welcome here, once its report is in.
 // None is when nothing new is to begin, or when all places are taken, this node came
-// directly itself and its line has had its turn.
+// directly itself and its line has had its turn. More than one at a time is when all are brief.
 func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 	q = ledger.Next{Worker: s.Worker, Lease: s.Lease} // also of a report that asks for none: what is alike goes together
-	busy := !s.crew.idle()
-	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || busy && g.direct && time.Since(g.since) > turn {
+	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil {
 		return q
 	}
-	edge := 0
+	busy, had := !s.crew.idle(), time.Duration(0)
+	if busy && g.direct {
+		if had = time.Since(g.since); had > longTurn {
+			return q
+		}
+	}
+	edge, brief := 0, true
 	for i := range g.Node.Successors {
 		n := &g.Node.Successors[i]
 		first := edge
@@ -35,12 +47,20 @@ func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 		if n.Direct == "" || busy && !likely(n) || !live(r.Decided, first, edge) || s.Registry.Lookup(n.Direct) == nil {
 			continue
 		}
+		is := s.brief.is(n.Direct)
+		if had > turn && !is {
+			continue
+		}
 		if q.Nodes == nil {
 			q.Token, q.Nodes = uuid.New(), make([]ids.NodeID, 0, min(mostWished, len(g.Node.Successors)))
 		}
+		brief = brief && is
 		if q.Nodes = append(q.Nodes, n.Target); len(q.Nodes) == mostWished {
 			break
 		}
+	}
+	if len(q.Nodes) > 1 && brief {
+		q.Most = mostGranted
 	}
 	return q
 }

@@ -20,7 +20,7 @@ func (w *world) line(nodeType string) (wishes func() [][]ids.NodeID) {
 	edge := []plan.Edge{{SourceHandle: plan.DefaultHandle}}
 	w.heirs = []plan.Successor{{Target: "other", InDegree: 1, Edges: edge, Direct: "not carried"}, {Target: "far", InDegree: 1, Edges: edge},
 		{Target: "next", InDegree: 1, Edges: edge, Direct: nodeType}}
-	w.next = func(c ledger.Completion, q ledger.Next) *ledger.Claim {
+	w.next = func(c ledger.Completion, q ledger.Next) []ledger.Claim {
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, q.Nodes)
@@ -29,7 +29,7 @@ func (w *world) line(nodeType string) (wishes func() [][]ids.NodeID) {
 		}
 		a := c.Attempt
 		a.Node = q.Nodes[0]
-		return &ledger.Claim{Attempt: a, Token: q.Token, Node: plan.Node{ID: a.Node, Type: nodeType, Timeout: time.Hour, Delivery: plan.AtLeastOnce, Successors: w.heirs}}
+		return []ledger.Claim{{Attempt: a, Token: q.Token, Node: plan.Node{ID: a.Node, Type: nodeType, Timeout: time.Hour, Delivery: plan.AtLeastOnce, Successors: w.heirs}}}
 	}
 	return func() [][]ids.NodeID {
 		mu.Lock()
@@ -107,7 +107,7 @@ func TestWishes(t *testing.T) {
 				{Target: "half", InDegree: 3, Edges: edges(out, none), Direct: "n"}, {Target: "pair", InDegree: 4, Edges: edges(out, out), Direct: "n"},
 				{Target: "big", InDegree: 3, Edges: edges(out), Direct: "n"}, {Target: "last", InDegree: 1, Edges: edges(out), Direct: "m"}}
 			granted := w.next
-			w.next = func(c ledger.Completion, q ledger.Next) *ledger.Claim {
+			w.next = func(c ledger.Completion, q ledger.Next) []ledger.Claim {
 				granted(c, q)
 				return nil
 			}

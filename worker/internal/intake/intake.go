@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Runner = &runner
 	var slots sync.WaitGroup
 	var declined sync.Map
-	crew, n := newCrew(cfg.Slots), cfg.Slots
+	crew, n, brief := newCrew(cfg.Slots), cfg.Slots, &brevity{}
 	var ahead *lookout
 	if cfg.Ahead != nil {
 		ahead, n = newLookout(cfg.Ahead, cfg.Queue, cfg.Slots, cfg.Log), 2*n
@@ -131,7 +131,7 @@ func Run(ctx context.Context, cfg Config) error {
 			stop(err)
 			break
 		}
-		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, lookout: ahead, hands: &pool, taking: taking, work: work, reports: reports}
+		s := &server{Config: cfg, slot: slot, declined: &declined, crew: crew, brief: brief, lookout: ahead, hands: &pool, taking: taking, work: work, reports: reports}
 		slots.Go(func() {
 			if err := s.serve(); err != nil {
 				stop(err) // without its source no slot can go on
@@ -179,6 +179,7 @@ type server struct {
 	held     ids.Attempt // of the message in hand
 	declined *sync.Map   // node types, of all slots
 	crew     *crew       // of all slots
+	brief    *brevity    // of all slots
 	lookout  *lookout    // of all slots; nil = none
 	hands    *hands.Pool // of all slots
 	placed   bool        // the slot has a place for its message
@@ -283,25 +284,21 @@ func (s *server) start(held context.Context, c ledger.Claim, h node.Handler) att
 }
 
 // report tells the ledger what an attempt came to and says what is to become of
-// its message. next is the claim of a successor, if one of q was granted.
-func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (*granted, ending) {
-	var next *granted
+// its message. next is the claims of successors, those of q that were granted.
+func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (next settle.Next, how ending) {
 	var err error
 	switch {
 	case r.Status == task.Unknown:
 		err = s.Settler.EndUnknown(s.reports, c, r.Error)
 	case r.Class != task.Abandoned || errors.Is(r.Cause, claims.ErrCancelled):
-		var got *settle.Next
-		if got, err = s.Settler.Report(s.reports, c, r, q); got != nil {
-			next = &granted{Claim: got.Claim, handler: s.Registry.Lookup(got.Node.Type), sent: got.Sent, direct: true}
-		}
+		next, err = s.Settler.Report(s.reports, c, r, q)
 	case r.Started && c.Node.Delivery == plan.AtMostOnce:
 		// It must not be started again: the leader ends it as unknown when the
 		// lease is over, or sooner: the message that another worker gets makes it
 		// look whether this one lives.
 		s.about(c.Attempt).Warn("at-most-once node was interrupted and is left to the leader", "cause", r.Cause)
 		if errors.Is(r.Cause, ErrDraining) {
-			return nil, requeue
+			return settle.Next{}, requeue
 		}
 	default:
 		err = s.Settler.Release(s.reports, c, r.Started)
@@ -311,8 +308,8 @@ func (s *server) report(c *ledger.Claim, r attempt.Report, q ledger.Next) (*gran
 		return next, ack
 	case s.reports.Err() != nil:
 		s.about(c.Attempt).Error("worker ends before the ledger took the result; the node's lease will run out", "status", r.Status, "error", err)
-		return nil, requeue
+		return settle.Next{}, requeue
 	}
 	s.about(c.Attempt).Error("result can't be reported; the node's lease will run out", "status", r.Status, "error", err)
-	return nil, ack
+	return settle.Next{}, ack
 }

@@ -43,7 +43,7 @@ type world struct {
 	reg    *node.Registry
 	once   bool                                                  // nodes are at-most-once
 	keys   func(ctx context.Context, stop <-chan struct{}) error // answers for once-keys; nil = granted
-	next   func(ledger.Completion, ledger.Next) *ledger.Claim    // answers the wish for a successor; nil = none is granted
+	next   func(ledger.Completion, ledger.Next) []ledger.Claim   // answers the wish for successors; nil = none is granted
 	heirs  []plan.Successor                                      // of every node
 	source intake.Source
 	killed chan struct{}
@@ -222,7 +222,7 @@ func (w *world) Decline(context.Context, ids.Attempt, ids.WorkerID, time.Duratio
 	return w.hear("decline", "")
 }
 
-func (w *world) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+func (w *world) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
 	if err := w.hear("complete", " "+string(c.Status)); err != nil || w.next == nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -107,7 +108,7 @@ func (s *server) offerAgain(t task.Task) ending {
 func (s *server) one(m *message, t task.Task) ending {
 	g, how := s.claim(m, t)
 	if g == nil {
-		s.crew.leave()
+		s.crew.leave(nil)
 		return how
 	}
 	return s.run(m, g)
@@ -120,6 +121,11 @@ type granted struct {
 	sent    time.Time // when it was asked for
 	direct  bool      // with the report of its predecessor
 	since   time.Time // when the first node of its line of direct hops was asked for
+
+	held   context.Context //nolint:containedctx // of the claim, from when it is kept alive; nil before the attempt, as a rule
+	drop   func()          // lets the claim go
+	line   *line           // of the claims that came together; nil = none ever had to wait for a place
+	passed <-chan struct{} // closed when a place of the line is its own; nil = it has one
 }
 
 // claim claims a task. If that is not granted, it says what is to become of the message.
@@ -162,46 +168,77 @@ func (s *server) claim(m *message, t task.Task) (*granted, ending) {
 	return g, ack
 }
 
-// run sees a claimed attempt through, and the successors that are claimed with its report,
-// one after the other at the same place and with the same message. That is acked early when
-// it takes longer than EarlyAck.
+// run sees a claimed attempt through, and the successors that are claimed with its report:
+// one follows at the same place, others at places that are free, or at this one when it is. All that is under
+// the same message, which is acked early when it takes longer than EarlyAck.
 func (s *server) run(m *message, g *granted) ending {
 	m.first.Do(func() { s.ackLate(m) })
-	for {
-		next, how := s.attempt(g)
-		if next == nil {
-			return how
+	var others *company
+	how := ack
+	for g != nil {
+		next, one := s.attempt(g)
+		if one == requeue {
+			how = requeue
 		}
-		next.since = g.since
-		g = next
+		if g = nil; len(next) > 0 && next[0].passed == nil {
+			g, next = next[0], next[1:]
+		}
+		for _, x := range next {
+			if others == nil {
+				others = &company{}
+			}
+			others.Add(1)
+			s.hands.Go(func() {
+				defer others.Done()
+				if s.beside(m, x) == requeue {
+					others.requeue.Store(true)
+				}
+			})
+		}
 	}
+	if others != nil {
+		if others.Wait(); others.requeue.Load() {
+			how = requeue
+		}
+	}
+	return how
+}
+
+// company is what runs beside a line under the same message.
+type company struct {
+	sync.WaitGroup
+	requeue atomic.Bool // the message is to be handed back for one of them
 }
 
 // attempt runs a claimed attempt, reports it, and leaves its place, unless a successor is
-// to have it, whose claim it returns.
-func (s *server) attempt(g *granted) (next *granted, how ending) {
-	held, drop := s.Claims.Hold(s.work, g.Attempt, g.Token, g.sent)
-	defer drop()
+// to have it. It returns the claims that came with the report.
+func (s *server) attempt(g *granted) (next []*granted, how ending) {
+	if g.held == nil {
+		g.held, g.drop = s.Claims.Hold(s.work, g.Attempt, g.Token, g.sent)
+	}
+	defer g.drop()
 	began := time.Now()
 	hop.Pass(hop.Started, g.Attempt)
-	r := s.start(held, g.Claim, g.handler)
+	r := s.start(g.held, g.Claim, g.handler)
 	hop.Pass(hop.Handled, g.Attempt)
-	if s.Ran != nil && r.Started {
-		s.Ran(string(r.Status), time.Since(began))
+	if r.Started {
+		took := time.Since(began)
+		s.brief.note(g.Node.Type, took)
+		if s.Ran != nil {
+			s.Ran(string(r.Status), took)
+		}
 	}
 	q := s.wish(g, r)
-	if len(q.Nodes) == 0 {
-		defer s.crew.report(s.reports.Done())()
+	keeps := len(q.Nodes) > 0 && !g.line.waits()
+	if !keeps {
+		defer s.crew.report(s.reports.Done(), g.line)()
 	}
-	next, how = s.report(&g.Claim, r, q)
+	got, how := s.report(&g.Claim, r, q)
 	hop.Pass(hop.Completed, g.Attempt)
-	switch {
-	case next != nil:
-		hop.Pass(hop.Claimed, next.Attempt)
-	case len(q.Nodes) > 0:
-		s.crew.leave()
+	if keeps && len(got.Claims) == 0 {
+		s.crew.leave(g.line)
 	}
-	return next, how
+	return s.heirs(g, got, keeps), how
 }
 
 // next receives a message. A slot that found no place for its last one waits for a place,

@@ -42,8 +42,8 @@ func (l *Ledger) Decline(ctx context.Context, a ids.Attempt, w ids.WorkerID, del
 	return l.set.Of(a.Flow).Decline(ctx, a, w, delay)
 }
 
-// CompleteNext reports a success, and asks for a successor.
-func (l *Ledger) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+// CompleteNext reports a success, and asks for successors.
+func (l *Ledger) CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
 	return l.set.Of(c.Flow).CompleteNext(ctx, c, q)
 }
 

@@ -29,7 +29,7 @@ import (
 
 // Ledger takes results.
 type Ledger interface {
-	CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error)
+	CompleteNext(ctx context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error)
 	Fail(ctx context.Context, f ledger.Failure) (ledger.Failed, error)
 	Release(ctx context.Context, a ids.Attempt, token uuid.UUID, started bool) error
 	EndUnknown(ctx context.Context, d ledger.Doubt) error
@@ -48,28 +48,28 @@ func (s *Settler) about(c *ledger.Claim) hclog.Logger {
 	return s.Log.With("flow", c.Flow, "cycle", c.Cycle, "node", c.Attempt.Node, "attempt", c.N)
 }
 
-// Next is a successor that was claimed with a report.
+// Next is the successors that were claimed with a report.
 type Next struct {
-	ledger.Claim
-	Sent time.Time // when it was asked for: its lease is no older
+	Claims []ledger.Claim
+	Sent   time.Time // when they were asked for: their leases are no older
 }
 
 // Report reports until the ledger has answered or ctx ends, whose error it then
-// returns. With a success it asks for the claim of a successor; next is what was granted. A
-// fault of that claim does not keep the result from being counted.
-func (s *Settler) Report(ctx context.Context, c *ledger.Claim, r attempt.Report, q ledger.Next) (next *Next, err error) {
+// returns. With a success it asks for claims of successors; next is what was granted. A
+// fault of these claims does not keep the result from being counted.
+func (s *Settler) Report(ctx context.Context, c *ledger.Claim, r attempt.Report, q ledger.Next) (next Next, err error) {
 	err = Insist(ctx, func() (err error) {
 		if r.Status == task.Failed {
 			return s.fail(ctx, c, r)
 		}
 		sent := time.Now()
-		claim, err := s.Ledger.CompleteNext(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
+		got, err := s.Ledger.CompleteNext(ctx, ledger.Completion{Attempt: c.Attempt, Token: c.Token, Plan: &c.Node, Status: r.Status,
 			Reason: r.Error, Outputs: r.Outputs, Decided: r.Decided}, q)
 		switch {
-		case claim != nil:
-			next = &Next{*claim, sent}
+		case len(got) > 0:
+			next = Next{got, sent}
 		case err != nil && !refusal(err) && !errors.Is(err, ledger.ErrUnavailable):
-			q = ledger.Next{} // it may be the wish that fails; a claim that it got runs out
+			q = ledger.Next{} // it may be the wish that fails; claims that it got run out
 		}
 		if errors.Is(err, ledger.ErrTooLarge) { // for good: should the answer to fail be lost, fail is what is repeated
 			r = attempt.Report{Outcome: task.Outcome{Status: task.Failed, Class: task.Permanent, Error: err.Error()}}

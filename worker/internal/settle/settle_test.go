@@ -50,7 +50,7 @@ func (b *book) answer() error {
 	return err
 }
 
-func (b *book) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) (*ledger.Claim, error) {
+func (b *book) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Next) ([]ledger.Claim, error) {
 	if err := b.answer(); err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (b *book) CompleteNext(_ context.Context, c ledger.Completion, q ledger.Nex
 	if len(q.Nodes) == 0 {
 		return nil, nil
 	}
-	return &ledger.Claim{Token: q.Token}, nil
+	return []ledger.Claim{{Token: q.Token}}, nil
 }
 
 // report reports without a wish for a successor.

@@ -1,0 +1,35 @@
+package intake
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// brief is how long nodes of a type may take, on the average of late, so that one of them may wait
+// here for another's place: no longer than it would be on its way through the queue.
+const brief = time.Millisecond
+
+// brevity knows how long nodes of a type took here of late.
+type brevity struct{ took sync.Map } // by type: *atomic.Int64, ns, an eighth of it from the last one
+
+// note takes in how long a node took.
+func (b *brevity) note(nodeType string, took time.Duration) {
+	v, known := b.took.Load(nodeType)
+	if !known {
+		first := new(atomic.Int64)
+		first.Store(int64(took))
+		if v, known = b.took.LoadOrStore(nodeType, first); !known {
+			return
+		}
+	}
+	n := v.(*atomic.Int64)
+	old := n.Load()
+	n.Store(old + (int64(took)-old)/8) // of two at the same time one may be lost
+}
+
+// is tells whether nodes of a type are brief; of one that never ran here it is not known.
+func (b *brevity) is(nodeType string) bool {
+	v, known := b.took.Load(nodeType)
+	return known && v.(*atomic.Int64).Load() <= int64(brief)
+}
