@@ -197,15 +197,16 @@
 //
 // # Direct claims
 //
-// A completion may name successors that its worker would take (CompleteNext). If one of them
-// becomes ready by it, the script claims it for that worker instead of offering it: no outbox
-// entry, no message, and the answer is that of a claim. It is a completion and a claim in one
-// step, so each state it leaves is one that the two leave when nothing comes between them, but for
-// the offer: the node was never ready. The claim's record says "direct", and stands for both.
+// A completion may name successors that its worker would take, and how many (CompleteNext). Those of them that
+// become ready by it, and no more than that, the script claims for that worker instead of offering them: no outbox
+// entry, no message, and the answer is that of the claims. It is a completion and claims in one
+// step, so each state it leaves is one that these leave when nothing comes between them, but for
+// the offers: the nodes were never ready. A claim's record says "direct", and stands for both. All claims of one
+// report have the token that came with it: a token tells who may end a node's attempt, and is never looked for without its node.
 // What can go wrong:
 //
 //   - The answer is lost. The report is made again with the same token, is known as counted, and
-//     the answer is that of the claim, with a new lease, as long as it holds.
+//     the answer is that of the claims that still hold, with new leases.
 //   - The worker dies, or never learns. Its lease runs out, or its broken connection proves
 //     its end; the attempt is revoked and the next one offered. That is how any claim ends that
 //     was acked early.

@@ -11,15 +11,15 @@ import (
 const brief = time.Millisecond
 
 // brevity knows how long nodes of a type took here of late.
-type brevity struct{ took sync.Map } // by type: *atomic.Int64, ns, an eighth of it from the last one
+type brevity struct{ types sync.Map } // *atomic.Int64: ns, an eighth of it from the last one
 
 // note takes in how long a node took.
 func (b *brevity) note(nodeType string, took time.Duration) {
-	v, known := b.took.Load(nodeType)
+	v, known := b.types.Load(nodeType)
 	if !known {
 		first := new(atomic.Int64)
 		first.Store(int64(took))
-		if v, known = b.took.LoadOrStore(nodeType, first); !known {
+		if v, known = b.types.LoadOrStore(nodeType, first); !known {
 			return
 		}
 	}
@@ -30,6 +30,15 @@ func (b *brevity) note(nodeType string, took time.Duration) {
 
 // is tells whether nodes of a type are brief; of one that never ran here it is not known.
 func (b *brevity) is(nodeType string) bool {
-	v, known := b.took.Load(nodeType)
-	return known && v.(*atomic.Int64).Load() <= int64(brief)
+	took := b.took(nodeType)
+	return took >= 0 && took <= brief
+}
+
+// took is how long nodes of a type took on the average; -1 when none ran here.
+func (b *brevity) took(nodeType string) time.Duration {
+	v, known := b.types.Load(nodeType)
+	if !known {
+		return -1
+	}
+	return time.Duration(v.(*atomic.Int64).Load())
 }

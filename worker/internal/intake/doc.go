@@ -55,32 +55,40 @@
 // # Direct hops
 //
 // A hop through the queue is a report, a wake-up of the leader, a message and a claim. The
-// report of a node may say which successors would be welcome here (direct.go). If one of them
-// becomes ready by it, the same script grants its claim, and it is not offered to anybody. It
-// runs at the place of its predecessor and under the same message, which is acked when the last of
+// report of a node may say which successors would be welcome here (direct.go). Of those that
+// become ready by it the same script grants the claim of one, or of up to four where all are brief, and these are not
+// offered to anybody. The first runs at the place of its predecessor and under the same message, which is acked when the last of
 // them has ended, or early; its own report may go on in the same way. So a chain runs on one
-// worker at the price of a script a node, and of a fan-out one node stays while the others
+// worker at the price of a script a node, and of a fan-out one node stays, or a few brief ones, while the others
 // are spread.
+//
+// Brief are nodes of a type that took a millisecond or less here, on the average of late (brevity.go): to run them one after
+// the other takes no longer than the way through the queue, so nobody is to be looked for who
+// might have a place. Those that come together run at places that are free, if there are any; else they stand in line
+// (line.go) for the place of the one before, which passes it on as its handler returns, and for any that
+// is left. Their claims are kept alive meanwhile.
 //
 // Why nothing is lost by it: a message is a doorbell, and a claim is protected by its
 // lease, which the heartbeats keep alive. A worker that dies leaves the message of the first
-// node, whose claim is refused since it is counted; the claim of the one it worked on ends as
-// that of a node whose message was acked early: the broken connection proves the death, or the lease
-// runs out, and it is offered, with a message this time. An answer that is lost is asked for again
-// with the same token, and renews the lease; one that never comes leaves a claim that nobody
-// renews.
+// node, whose claim is refused since it is counted; the claims of those it worked on, or had in line, end as those
+// of nodes whose message was acked early: the broken connection proves the death, or the lease
+// runs out, and they are offered, with a message this time. An answer that is lost is asked for again
+// with the same token, and renews the leases; one that never comes leaves claims that nobody
+// renews. A node before it may take long though its type is brief: what found no place within
+// a tenth of a second is handed back, and offered to others.
 //
 // Why nobody waits long for it: the slot is as busy as its place, so the broker sends nothing
 // for it, and while one more place is idle, what is in the queue has where to go. With all
-// places taken, a task that came by a message is followed by one successor,
-// which saves a busy cluster half the messages of deep flows, and that one only while the place was theirs for
-// less than 30 ms: what waits in the queue waits for two nodes at most where it waited for one, or for that long and a node. A place is kept until the
+// places taken, a task that came by a message is followed by one successor, or the few that came together,
+// which saves a busy cluster half the messages of deep flows and more, and those only while the place was theirs for
+// less than 30 ms, or 60 ms if they are brief: what waits in the queue waits for two nodes at most where it waited for one, or for
+// that long and a node. A place is kept until the
 // answer to a wish, so there a join is asked for only by those of at most two that let it go.
 //
 // The leader is not needed: whether the flow is paused, the cycle is ending or the component failed
 // is looked at by the script, as for any claim. Nodes that may be started only once, and those
-// of other pools, go through the queue. A worker that drains has no new wish; one that was out
-// as Redis went away may still be granted, and is worked on within the grace.
+// of other pools, go through the queue. A worker that drains has no new wish; what one that was out
+// got, and what is in line, is worked on within the grace.
 //
 // # In which order, and why
 //

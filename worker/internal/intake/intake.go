@@ -204,8 +204,8 @@ func (s *server) serve() error {
 			}
 			return err
 		}
-		how := requeue // it came as taking ended
-		if s.taking.Err() == nil {
+		how := requeue // it came as taking ended, or all else, which comes first when death is played
+		if s.taking.Err() == nil && s.reports.Err() == nil {
 			how = s.handle(d)
 		}
 		s.leave()

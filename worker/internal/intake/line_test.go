@@ -1,0 +1,257 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tradingflow/weather-station/shared/ids"
+	"github.com/tradingflow/weather-station/shared/ledger"
+	"github.com/tradingflow/weather-station/shared/plan"
+	"github.com/tradingflow/weather-station/worker/internal/intake"
+	"github.com/tradingflow/weather-station/worker/node"
+)
+
+// tree is the nodes that follow the one whose message is offered: b, c and d, and e after each
+// of them. All are of one type, and are granted with a report as far as it asks for them.
+type tree struct {
+	mu     sync.Mutex
+	wishes map[ids.NodeID]ledger.Next
+	began  []string // "node at ms"
+	start  time.Time
+}
+
+// grow handles nodes of a type so, each of them for as long as took says.
+func (w *world) grow(nodeType string, took func(n ids.NodeID) time.Duration) *tree {
+	t := &tree{wishes: map[ids.NodeID]ledger.Next{}, start: time.Now()}
+	to := func(targets ...ids.NodeID) (out []plan.Successor) {
+		for _, n := range targets {
+			out = append(out, plan.Successor{Target: n, InDegree: 1, Edges: []plan.Edge{{SourceHandle: plan.DefaultHandle}}, Direct: nodeType})
+		}
+		return out
+	}
+	w.heirs = to("b", "c", "d")
+	w.next = func(c ledger.Completion, q ledger.Next) (claims []ledger.Claim) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.wishes[c.Attempt.Node] = q
+		if c.Attempt.Node == "other" {
+			return nil
+		}
+		for _, n := range q.Nodes[:min(len(q.Nodes), max(q.Most, 1))] {
+			a := c.Attempt
+			a.Node = n
+			x := plan.Node{ID: n, Type: nodeType, Timeout: time.Hour, Delivery: plan.AtLeastOnce}
+			if n != "e" {
+				x.Successors = to("e")
+			}
+			claims = append(claims, ledger.Claim{Attempt: a, Token: q.Token, Node: x})
+		}
+		return claims
+	}
+	w.handle(nodeType, func(ctx context.Context, in *node.Input) (node.Result, error) {
+		t.mu.Lock()
+		t.began = append(t.began, fmt.Sprintf("%s at %d", in.Node, time.Since(t.start).Milliseconds()))
+		t.mu.Unlock()
+		return takes(took(in.Node))(ctx, in)
+	})
+	return t
+}
+
+// again forgets what was and begins to count anew.
+func (t *tree) again() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wishes, t.began, t.start = map[ids.NodeID]ledger.Next{}, nil, time.Now()
+}
+
+// runs demands that these nodes ran, in any order.
+func (t *tree) runs(tt *testing.T, want ...string) {
+	tt.Helper()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Equal(slices.Sorted(slices.Values(t.began)), slices.Sorted(slices.Values(want))) {
+		tt.Errorf("ran %v, want %v", t.began, want)
+	}
+}
+
+func (t *tree) wished(n ids.NodeID) ledger.Next {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wishes[n]
+}
+
+// known has a worker run a node of the type, so that it knows how long they take.
+func (w *world) known(t *tree, nodeType string) {
+	w.t.Helper()
+	w.offer(nodeType)
+	pass(time.Second)
+	if q := t.wished(ids.NodeID(nodeType)); len(q.Nodes) == 0 || q.Most > 1 {
+		w.t.Errorf("the first node of its type wished %d of %v", q.Most, q.Nodes)
+	}
+	t.again()
+}
+
+func quick(ids.NodeID) time.Duration { return 0 }
+
+// TestBriefNodesComeTogether: at idle places they run at the same time.
+func TestBriefNodesComeTogether(t *testing.T) {
+	bubble(t, func(w *world) {
+		lasts := time.Duration(0)
+		tr := w.grow("n", func(n ids.NodeID) time.Duration {
+			if n == "n" {
+				return 0
+			}
+			return lasts
+		})
+		w.start(3)
+		w.known(tr, "n")
+		lasts = 20 * time.Millisecond
+		w.offer("n")
+		pass(10 * time.Millisecond)
+		tr.runs(t, "n at 0", "b at 0", "c at 0", "d at 0")
+		if q := tr.wished("n"); q.Most < 3 {
+			t.Errorf("wished %d of %v", q.Most, q.Nodes)
+		}
+		if n := w.asked("claim"); n != 2 {
+			t.Errorf("%d claims by message, want the first node's", n)
+		}
+		pass(time.Second)
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
+// TestALineAtOnePlace: where no other place is free, those that came together follow each other, and what a
+// report gets that has passed its place on comes after them. The message is theirs until all have ended.
+func TestALineAtOnePlace(t *testing.T) {
+	bubble(t, func(w *world) {
+		lasts := time.Duration(0)
+		tr := w.grow("n", func(n ids.NodeID) time.Duration {
+			if n == "n" {
+				return 0
+			}
+			return lasts
+		})
+		w.start(1)
+		w.known(tr, "n")
+		lasts = 5 * time.Millisecond
+		w.offer("n")
+		w.offer("n")
+		pass(time.Second)
+		tr.runs(t, "n at 0", "b at 0", "c at 5", "d at 10", "e at 15", "e at 20", "e at 25",
+			"n at 30", "b at 30", "e at 35") // they are not brief any more
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
+// TestAClaimThatFindsNoPlace goes back when the node before it turns out to be long.
+func TestAClaimThatFindsNoPlace(t *testing.T) {
+	bubble(t, func(w *world) {
+		lasts := time.Duration(0)
+		tr := w.grow("n", func(n ids.NodeID) time.Duration {
+			if n == "b" {
+				return lasts
+			}
+			return 0
+		})
+		w.start(1)
+		w.known(tr, "n")
+		lasts = time.Second
+		before := w.asked("release")
+		w.offer("n")
+		pass(99 * time.Millisecond)
+		if n := w.asked("release") - before; n != 0 {
+			t.Errorf("%d claims were handed back at once", n)
+		}
+		pass(2 * time.Millisecond)
+		if n := w.asked("release") - before; n != 2 {
+			t.Errorf("%d claims were handed back that found no place, want 2", n)
+		}
+		tr.runs(t, "n at 0", "b at 0")
+		pass(10 * time.Second)
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
+// TestOthersTakeThePlaceOfALine: a place that is left elsewhere will do, and none is kept twice.
+func TestOthersTakeThePlaceOfALine(t *testing.T) {
+	bubble(t, func(w *world) {
+		lasts := time.Duration(0)
+		tr := w.grow("n", func(n ids.NodeID) time.Duration {
+			if n == "b" {
+				return lasts
+			}
+			return 0
+		})
+		w.handle("other", takes(50*time.Millisecond))
+		w.handle("long", takes(time.Hour))
+		w.start(2)
+		w.known(tr, "n")
+		lasts = time.Second
+		w.offer("other")
+		pass(time.Millisecond)
+		w.offer("n")
+		pass(70 * time.Millisecond)
+		tr.runs(t, "n at 1", "b at 1", "c at 50", "d at 50", "e at 50", "e at 50")
+		pass(10 * time.Second)
+		before := w.asked("claim")
+		for range 3 {
+			w.offer("long")
+		}
+		pass(time.Millisecond)
+		if n := w.asked("claim") - before; n != 2 {
+			t.Errorf("%d messages were claimed at two places", n)
+		}
+		w.stop()
+		w.ends()
+	})
+}
+
+// TestALineIsLeftAtTheEnd: what waits for a place when the worker is killed is nobody's work, and
+// what waits when it drains is done within the grace.
+func TestALineIsLeftAtTheEnd(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		bubble(t, func(w *world) {
+			lasts := time.Duration(0)
+			tr := w.grow("n", func(n ids.NodeID) time.Duration {
+				if n == "b" {
+					return lasts
+				}
+				return 0
+			})
+			w.start(1)
+			w.known(tr, "n")
+			lasts = 50 * time.Millisecond
+			w.offer("n")
+			pass(10 * time.Millisecond)
+			if killed {
+				close(w.killed)
+			} else {
+				w.stop()
+			}
+			if killed {
+				if err := <-w.done; !errors.Is(err, intake.ErrKilled) {
+					t.Errorf("ended with %v", err)
+				}
+				tr.runs(t, "n at 0", "b at 0")
+				w.back()
+			} else {
+				if took := w.ends(); took > 50*time.Millisecond {
+					t.Errorf("took %s to end", took)
+				}
+				tr.runs(t, "n at 0", "b at 0", "c at 50", "d at 50")
+				w.empty()
+			}
+		})
+	}
+}
