@@ -237,6 +237,14 @@ func rabbitRestarted(ctx context.Context, t *Trial) error {
 	return nil
 }
 
+// present waits until a queue is there: the first offer after its deletion makes it anew.
+func (t *Trial) present(ctx context.Context, queue string) error {
+	return rig.Await(ctx, 20*time.Second, "queue "+queue, func() (bool, string) {
+		out, err := t.set.Ctl("rabbitmqctl", "--quiet", "list_queues", "name")
+		return err == nil && slices.Contains(strings.Fields(out), queue), strings.TrimSpace(out)
+	})
+}
+
 // tasksLost purges or deletes the queue while tasks are in it: workers are fewer
 // than the work.
 func tasksLost(ctx context.Context, t *Trial) error {
@@ -249,6 +257,9 @@ func tasksLost(ctx context.Context, t *Trial) error {
 	for i := range t.N {
 		verb := []string{"purge_queue", "delete_queue"}[(i+int(t.Seed))%2]
 		if err := rig.Pause(ctx, t.between(200*time.Millisecond, 2*time.Second)); err != nil {
+			return err
+		}
+		if err := t.present(ctx, queue); err != nil {
 			return err
 		}
 		at := time.Now()
