@@ -22,10 +22,13 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	if register != nil {
 		register(reg)
 	}
-	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck, QueueOnly: !s.Direct,
+	cfg := Config{ID: s.ID, Pool: s.Pool, Concurrency: s.Concurrency, Prefix: s.Prefix, Lease: s.Lease, Grace: s.Grace, EarlyAck: s.EarlyAck, QueueOnly: !s.Direct, Brief: s.Brief,
 		Coordinators: s.Coordinators, Log: log, Advertise: s.Advertise}
 	if s.Grace == 0 { // asked for: the flag has a default
 		cfg.Grace = -1
+	}
+	if s.Brief == 0 {
+		cfg.Brief = -1
 	}
 	pools, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)
 	if err != nil {

@@ -51,6 +51,7 @@ type Config struct {
 	EarlyAck    time.Duration // run time after which a message is acked; 10 min
 	Grace       time.Duration // for running nodes at shutdown; 30 s, negative = none
 	QueueOnly   bool          // every node is taken from the queue: none is claimed with the report of its predecessor
+	Brief       time.Duration // nodes of types that take no longer may be claimed several with one report; 1 ms, negative = never
 	// Killed, when it is closed, ends what runs at once: nothing is finished, reported or
 	// handed back. It is for a cluster in one process, where a worker's death is played.
 	Killed <-chan struct{}
@@ -93,6 +94,7 @@ func (c *Config) complete() error {
 	setDefault(&c.Concurrency, 16)
 	setDefault(&c.Lease, 10*time.Second)
 	setDefault(&c.EarlyAck, 10*time.Minute)
+	setDefault(&c.Brief, time.Millisecond)
 	setDefault(&c.Grace, 30*time.Second)
 	if c.Prefix == "" {
 		c.Prefix = "station"
@@ -179,7 +181,7 @@ func Run(ctx context.Context, cfg Config, ledgers *ledger.Set, source Source, re
 		return intake.Run(ctx, intake.Config{
 			Ahead:  ahead,
 			Ledger: l, Partitions: l, Source: source, Claims: keeper, Once: keys, Registry: reg, Queue: taskqueue.Queue(cfg.Prefix, cfg.Pool), Worker: id,
-			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran, QueueOnly: cfg.QueueOnly,
+			Slots: cfg.Concurrency, Lease: cfg.Lease, EarlyAck: cfg.EarlyAck, Grace: cfg.Grace, Killed: cfg.Killed, Log: log, Ran: m.ran, QueueOnly: cfg.QueueOnly, Brief: cfg.Brief,
 			Settler: &settle.Settler{Ledger: l, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0), Abandoned: m.abandon},
 		})

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// brief is how long nodes of a type may take, on the average of late, so that one of them may wait
-// here for another's place: no longer than it would be on its way through the queue.
-const brief = time.Millisecond
-
-// brevity knows how long nodes of a type took here of late.
-type brevity struct{ types sync.Map } // *atomic.Int64: ns, an eighth of it from the last one
+// brevity knows how long nodes of a type took here of late, and whether that is brief: one of them may wait
+// here for another's place then, since it would be longer on its way through the queue.
+type brevity struct {
+	most  time.Duration // that is brief; 0 = nothing is
+	types sync.Map      // *atomic.Int64: ns, an eighth of it from the last one
+}
 
 // note takes in how long a node took.
 func (b *brevity) note(nodeType string, took time.Duration) {
@@ -31,7 +31,7 @@ func (b *brevity) note(nodeType string, took time.Duration) {
 // is tells whether nodes of a type are brief; of one that never ran here it is not known.
 func (b *brevity) is(nodeType string) bool {
 	took := b.took(nodeType)
-	return took >= 0 && took <= brief
+	return took >= 0 && took <= b.most && b.most > 0
 }
 
 // took is how long nodes of a type took on the average; -1 when none ran here.

@@ -7,13 +7,13 @@ import (
 
 // TestBrevity: a type is brief when it ran, and took no longer than that of late.
 func TestBrevity(t *testing.T) {
-	var b brevity
+	b := brevity{most: time.Millisecond}
 	if b.is("n") {
 		t.Error("a type that never ran is brief")
 	}
-	b.note("n", brief)
+	b.note("n", b.most)
 	if !b.is("n") || b.is("m") {
-		t.Errorf("after one of %s: n %t, m %t", brief, b.is("n"), b.is("m"))
+		t.Errorf("after one of %s: n %t, m %t", b.most, b.is("n"), b.is("m"))
 	}
 	b.note("n", 8*time.Second)
 	if took := b.took("n"); took < time.Second || took > 2*time.Second {
@@ -25,5 +25,10 @@ func TestBrevity(t *testing.T) {
 	}
 	if brisk < 20 || brisk > 200 {
 		t.Errorf("brief again after %d nodes that were", brisk)
+	}
+	none := brevity{}
+	none.note("n", 0)
+	if none.is("n") {
+		t.Error("something is brief where nothing is to be")
 	}
 }

@@ -62,7 +62,7 @@
 // worker at the price of a script a node, and of a fan-out one node stays, or a few brief ones, while the others
 // are spread.
 //
-// Brief are nodes of a type that took a millisecond or less here, on the average of late (brevity.go): to run them one after
+// Brief are nodes of a type that took a millisecond (a setting) or less here, on the average of late (brevity.go): to run them one after
 // the other takes no longer than the way through the queue, so nobody is to be looked for who
 // might have a place. Those that come together run at places that are free, if there are any; else they stand in line
 // (line.go) for the place of the one before, which passes it on as its handler returns, and for any that

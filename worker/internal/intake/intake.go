@@ -77,9 +77,10 @@ type Config struct {
 	Log      hclog.Logger
 	Ran      func(status string, took time.Duration) // counts attempts; may be nil
 
-	Ahead      Ahead      // nil = no message waits here for a place, but with others
-	Partitions Partitions // nil = nobody asks
-	QueueOnly  bool       // every node is taken from the queue
+	Ahead      Ahead         // nil = no message waits here for a place, but with others
+	Partitions Partitions    // nil = nobody asks
+	QueueOnly  bool          // every node is taken from the queue
+	Brief      time.Duration // nodes of types that take no longer may come several with one report; 0 = none
 }
 
 // lastWords is how long reporting goes on after the grace: the patience with
@@ -116,7 +117,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Runner = &runner
 	var slots sync.WaitGroup
 	var declined sync.Map
-	crew, n, brief := newCrew(cfg.Slots), cfg.Slots, &brevity{}
+	crew, n, brief := newCrew(cfg.Slots), cfg.Slots, &brevity{most: cfg.Brief}
 	var ahead *lookout
 	if cfg.Ahead != nil {
 		ahead, n = newLookout(cfg.Ahead, cfg.Queue, cfg.Slots, cfg.Log), 2*n

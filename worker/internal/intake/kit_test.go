@@ -82,7 +82,7 @@ func (w *world) start(slots int) {
 		w.done <- intake.Run(ctx, intake.Config{
 			Ahead:  ahead,
 			Ledger: w, Source: w.source, Claims: w, Once: w, Registry: w.reg, Queue: queue, Worker: "w", Slots: slots, Lease: 10 * time.Second,
-			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log, QueueOnly: w.queueOnly,
+			EarlyAck: 10 * time.Minute, Grace: grace, Killed: w.killed, Log: log, QueueOnly: w.queueOnly, Brief: time.Millisecond,
 			Settler: &settle.Settler{Ledger: w, Log: log},
 			Runner:  &attempt.Runner{Log: log, Programs: expr.NewCache(0)},
 		})

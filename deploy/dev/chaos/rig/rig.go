@@ -175,7 +175,10 @@ func (c *Cluster) AddWorker() (*procs.Process, error) {
 		return nil, err
 	}
 	args := []string{"--http-addr", a, "--data-dir", c.path("data"), "--concurrency", fmt.Sprint(c.Concurrency)}
-	if len(c.Workers)%2 == 1 { // both ways of a hop are under way
+	switch len(c.Workers) % 4 { // every way of a hop is under way
+	case 0:
+		args = append(args, "--brief", "1h")
+	case 1, 3:
 		args = append(args, "--no-direct")
 	}
 	p, err := c.process("record-worker", name, append(args, c.Worker...))
