@@ -423,7 +423,7 @@ func BenchmarkAudit(b *testing.B) {
 	const rounds = records / 14
 	cluster(b, l, rounds)
 	for n := range int64(rounds - 100) { // as retention does
-		if err := l.DeleteCycle(b.Context(), 5, "f", n+1, []ids.NodeID{"a", "b"}); err != nil {
+		if err := l.DeleteCycles(b.Context(), 5, "f", []int64{n + 1}, [][]ids.NodeID{{"a", "b"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,9 +37,9 @@ func (l *Ledger) CyclesAt(ctx context.Context, f ids.FlowID, numbers []int64) ([
 	return out, nil
 }
 
-// ArchiveCycles is ArchiveCycle for several cycles, given with their nodes: those that are
-// small are read, and then replaced, in the same round trips. An error says that some are
-// not archived; it may be repeated.
+// ArchiveCycles replaces the records of ended cycles of a flow, given with their nodes, by an Archive each.
+// Those that are small are read, and then replaced, together. It may be repeated. Errors: ErrGone,
+// ErrBusy when a cycle has not ended; others are archived all the same.
 func (l *Ledger) ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []CycleState, nodes [][]ids.NodeID) error {
 	var faults []error
 	for from, to := 0, 0; from < len(cycles); from = to {
@@ -51,14 +50,17 @@ func (l *Ledger) ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []Cy
 		if err != nil {
 			return errors.Join(append(faults, err)...)
 		}
-		errs := make([]error, to-from)
-		var all sync.WaitGroup
-		for i, blob := range blobs {
-			all.Go(func() { errs[i] = l.replace(ctx, epoch, cycles[from+i], nodes[from+i], blob) })
-		}
-		all.Wait()
-		if faults = append(faults, errs...); Fenced(errors.Join(errs...)) {
-			break
+		for one, next := from, 0; one < to; one = next {
+			next = sameNodes(nodes[:to], one)
+			codes, err := inParts(nodes[one], func(part []ids.NodeID, last int) ([]int64, error) {
+				return l.replace(ctx, epoch, cycles[one:next], part, blobs[one-from:], last)
+			})
+			if err != nil {
+				return errors.Join(append(faults, err)...)
+			}
+			for i, code := range codes {
+				faults = append(faults, refusal("archive", cycles[one+i].Flow, cycles[one+i].Cycle, code))
+			}
 		}
 	}
 	return errors.Join(faults...)
@@ -87,7 +89,8 @@ func (l *Ledger) records(ctx context.Context, cycles []CycleState, nodes [][]ids
 				states[i][j] = pipe.HGetAll(ctx, l.nodeKey(c.Flow, c.Cycle, n))
 			}
 		}
-		if archives[i].OutputsDropped = number(c.Raw["output_bytes"]) > maxArchivedOutputs; !archives[i].OutputsDropped {
+		bytes := c.Raw["output_bytes"]
+		if archives[i].OutputsDropped = number(bytes) > maxArchivedOutputs; !archives[i].OutputsDropped && bytes != "0" {
 			outputs[i] = pipe.HGetAll(ctx, l.cycleKey(c.Flow, c.Cycle, "outputs"))
 		}
 	}
@@ -122,14 +125,14 @@ func (l *Ledger) records(ctx context.Context, cycles []CycleState, nodes [][]ids
 	return blobs, nil
 }
 
-// replace stores a cycle's archive and removes what it holds.
-func (l *Ledger) replace(ctx context.Context, epoch ids.Epoch, c CycleState, nodes []ids.NodeID, blob []byte) error {
-	return inParts(nodes, func(part []ids.NodeID, last int) error {
-		args := []any{string(c.Flow), c.Cycle, c.UUID.String(), blob, last}
-		for _, n := range part {
-			args = append(args, string(n))
-		}
-		r, err := l.call(ctx, "archive_cycle", epoch, args...)
-		return removed("archive", c.Flow, c.Cycle, r, err)
-	})
+// replace stores the archives of cycles that have the same nodes, and removes what they hold.
+func (l *Ledger) replace(ctx context.Context, epoch ids.Epoch, cycles []CycleState, nodes []ids.NodeID, blobs [][]byte, last int) ([]int64, error) {
+	args := append(make([]any, 0, 3+len(nodes)+3*len(cycles)), string(cycles[0].Flow), last, len(nodes))
+	for _, n := range nodes {
+		args = append(args, string(n))
+	}
+	for i, c := range cycles {
+		args = append(args, c.Cycle, c.UUID.String(), blobs[i])
+	}
+	return l.forEach(ctx, "archive_cycles", epoch, len(cycles), args)
 }

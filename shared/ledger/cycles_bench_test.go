@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -20,7 +21,8 @@ import (
 // operation is one cycle.
 func BenchmarkCycles(b *testing.B) {
 	l, _ := real(b).openRaw(b)
-	const flows, callers = 200, 50
+	const flows, callers, gathered = 200, 50, 10
+	var old [flows][]int64 // cycles that are to be archived and removed, some at a time, as retention does
 	var plans [flows]*plan.Plan
 	for f := range plans {
 		plans[f] = diamond(ids.FlowID("flow-" + strconv.Itoa(f)))
@@ -37,10 +39,9 @@ func BenchmarkCycles(b *testing.B) {
 		do()
 		took[name].add(before, spent(b, l))
 	}
-	rounds, ctx := 0, context.Background()
+	rounds, ctx := (b.N+flows-1)/flows, context.Background()
 	b.ResetTimer()
-	for range (b.N + flows - 1) / flows {
-		rounds++
+	for round := range rounds {
 		var begun [flows]ledger.Started
 		claims := map[string]*[flows]*ledger.Claim{"a": {}, "b": {}, "c": {}, "d": {}}
 		claim := func(node ids.NodeID) func() {
@@ -106,22 +107,32 @@ func BenchmarkCycles(b *testing.B) {
 		part("complete", complete("c", "d"))
 		part("last", complete("d"))
 		part("told", func() { offers(); must(b, l.Told(ctx, 1, ended...)) })
-		nodes := []ids.NodeID{"a", "b", "c", "d"}
+		for f := range flows {
+			old[f] = append(old[f], begun[f].Cycle)
+		}
+		if round%gathered < gathered-1 && round < rounds-1 {
+			continue
+		}
 		part("archive", func() {
 			for f := range flows {
-				s, err := l.Cycle(ctx, plans[f].Flow, begun[f].Cycle)
+				cycles, err := l.CyclesAt(ctx, plans[f].Flow, old[f])
 				must(b, err)
-				must(b, l.ArchiveCycle(ctx, 1, s, nodes))
+				must(b, l.ArchiveCycles(ctx, 1, cycles, slices.Repeat([][]ids.NodeID{{"a", "b", "c", "d"}}, len(cycles))))
 			}
 		})
 		part("delete", func() {
 			for f := range flows {
-				must(b, l.DeleteCycle(ctx, 1, plans[f].Flow, begun[f].Cycle, nil))
+				others, err := l.DeleteArchived(ctx, 1, plans[f].Flow, old[f])
+				if err != nil || len(others) > 0 {
+					b.Fatal(others, err)
+				}
+				old[f] = nil
 			}
 		})
 	}
 	for _, name := range order {
 		b.ReportMetric(took[name].server/float64(rounds*flows), "server-µs/"+name)
+		b.ReportMetric(took[name].client/float64(rounds*flows), "client-µs/"+name)
 	}
 }
 

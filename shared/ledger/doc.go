@@ -195,6 +195,22 @@
 //   - It blocks others. At most 32 calls and 2,048 arguments are one script, about half a
 //     millisecond.
 //
+// # Old cycles
+//
+// The leader archives and removes cycles of a flow some at a time. One script (archive_cycles, delete_cycles)
+// does it for up to 16 that have the same nodes, and touches no more than Chunk records; a larger cycle
+// goes by itself, in parts. What is archived already is removed unread: only the others are looked at for
+// their nodes (DeleteArchived). What can go wrong:
+//
+//   - One of them is gone, or has not ended. The answer says so for that one; the others are done.
+//   - The call runs twice, or another leader did the same. What is archived stays as it is, what is gone counts
+//     as removed, and the plan's count falls once for each.
+//   - A key is of a wrong type. Everything was read before the first write, so none of them is changed.
+//   - The leader dies between the parts of a large cycle, or a script tears. An archive is stored, and the cycle
+//     marked, before the first record goes: the next pass removes the rest, and stores nothing. A removal takes the
+//     number last, so the next pass meets it again. Lost are at most journal records of removals, and a
+//     plan's count stays too high, so that an old plan is kept for the flow's life.
+//
 // # Direct claims
 //
 // A completion may name successors that its worker would take, and how many (CompleteNext). Those of them that

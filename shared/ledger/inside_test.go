@@ -155,7 +155,6 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 	all := []ids.NodeID{"a", "b", "r", "h", "e", "o"}
 	one := func(_ any, err error) error { return err }
 	over := ActiveCycle{Flow: "f", Cycle: s.ended.Cycle, UUID: s.ended.UUID}
-	ended := CycleState{Flow: "f", Cycle: s.ended.Cycle, UUID: s.ended.UUID, Archiving: true}
 	return map[string]func() error{
 		"takeover": func() error { return one(l.Takeover(ctx, 10)) },
 		"activate_flow": func() error {
@@ -235,8 +234,12 @@ func (s scene) transitions(ctx context.Context) map[string]func() error {
 		},
 		"note_repair":   func() error { return l.NoteRepair(ctx, 10, s.at("e"), "x", "y") },
 		"note_recovery": func() error { return l.NoteRecovery(ctx, "x", "y", "z", 2) },
-		"archive_cycle": func() error { return l.ArchiveCycle(ctx, 10, ended, all) },
-		"delete_cycle":  func() error { return l.DeleteCycle(ctx, 10, "f", s.ended.Cycle, all) },
+		"archive_cycles": func() error {
+			return one(l.call(ctx, "archive_cycles", 10, "f", 1, 2, "a", "b", s.ended.Cycle, s.ended.UUID.String(), "packed", s.c.Cycle, s.c.UUID.String(), "packed"))
+		},
+		"delete_cycles": func() error {
+			return l.DeleteCycles(ctx, 10, "f", []int64{s.ended.Cycle, 1000}, [][]ids.NodeID{all, all})
+		},
 		"end_unknown": func() error {
 			return l.EndUnknown(ctx, Doubt{Attempt: s.a.Attempt, Token: s.a.Token, Plan: p.Node("a"), OnFailure: plan.Continue, Why: "x"})
 		},
@@ -255,47 +258,84 @@ func TestAnErrorLeavesTheStateUnchanged(t *testing.T) {
 	onBoth(t, func(t *testing.T, l *Ledger) {
 		ctx := t.Context()
 		s := setScene(t, l)
-		before := must(l.Dump(ctx))
 		cycle := func(what string) string { return l.cycleKey("f", s.c.Cycle, what) }
 		keys := []string{l.key("journal"), l.key("outbox"), l.key("leases"), l.key("timers"), l.key("active"), l.key("closing"), l.key("repairs"), l.key("recoveries"), l.key("deleted"), l.key("workers"), l.key("coordinators"), l.key("once"), l.key("held:type:x"),
 			l.key("holds"), l.key("flows"), l.flowKey("f", "state"), l.flowKey("f", "cycles"), l.flowKey("f", "triggers"), cycle("joins"), cycle("outputs"), cycle("status"),
 			l.nodeKey("f", s.c.Cycle, "a"), l.nodeKey("f", s.c.Cycle, "e"), l.nodeKey("f", s.c.Cycle, "h"), l.nodeKey("f", s.ended.Cycle, "h"), l.cycleKey("f", s.ended.Cycle, "status"),
 			l.flowKey("g", "state"), l.cycleKey("g", s.last.Cycle, "status"), l.cycleKey("g", s.last.Cycle, "outputs"), l.nodeKey("g", s.last.Cycle, "z")}
-		failed := map[string]int{}
-		for _, key := range keys {
-			restore(t, l, before)
-			if err := l.rdb.Set(ctx, key, "not what it should be", 0).Err(); err != nil {
-				t.Fatal(err)
-			}
-			broken := must(l.Dump(ctx))
-			for verb, call := range s.transitions(ctx) {
-				err := call()
-				after := must(l.Dump(ctx))
-				if err != nil {
-					failed[verb]++
-					if d := cmp.Diff(broken, after); d != "" {
-						t.Errorf("%s failed on %s and changed the state (-before +after):\n%s", verb, key, d)
-					}
-				}
-				if !cmp.Equal(broken, after) {
-					restore(t, l, broken)
-				}
-			}
+		failsWhole(t, l, keys, s.transitions(ctx))
+	})
+}
+
+// The removal of an open cycle of a deleted flow touches more than that of an ended one.
+func TestAnErrorInARemovalLeavesTheStateUnchanged(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *Ledger) {
+		ctx := t.Context()
+		s := setScene(t, l)
+		must(l.DeleteFlow(ctx, "f"))
+		var keys []string
+		for _, what := range []string{"journal", "leases", "timers", "active", "closing", "held:type:x"} {
+			keys = append(keys, l.key(what))
 		}
-		restore(t, l, before)
-		for verb, call := range s.transitions(ctx) {
-			if failed[verb] == 0 {
-				t.Errorf("%s never failed", verb)
-			}
-			if err := call(); err != nil {
-				t.Errorf("%s fails in a sound ledger: %v", verb, err)
-			}
-			if cmp.Equal(before, must(l.Dump(ctx))) {
-				t.Errorf("%s changes nothing in a sound ledger", verb)
-			}
-			restore(t, l, before)
+		for _, what := range []string{"state", "cycles", "triggers"} {
+			keys = append(keys, l.flowKey("f", what))
+		}
+		for _, n := range []int64{s.c.Cycle, s.ended.Cycle} {
+			keys = append(keys, l.cycleKey("f", n, "status"), l.nodeKey("f", n, "a"), l.nodeKey("f", n, "o"))
+		}
+		all := [][]ids.NodeID{{"a", "b", "r", "h", "e", "o"}, {"a", "b", "r", "h", "e", "o"}}
+		failed := failsWhole(t, l, keys, map[string]func() error{
+			"delete_cycles": func() error {
+				return l.DeleteCycles(ctx, 10, "f", []int64{s.c.Cycle, s.ended.Cycle}, all)
+			},
+		})
+		if n := failed["delete_cycles"]; n != len(keys) {
+			t.Errorf("delete_cycles failed on %d of %d keys", n, len(keys))
 		}
 	})
+}
+
+// failsWhole makes calls while each key in turn is of a wrong type: one that fails has changed nothing. It
+// returns how often each failed.
+func failsWhole(t *testing.T, l *Ledger, keys []string, calls map[string]func() error) map[string]int {
+	t.Helper()
+	ctx := t.Context()
+	before := must(l.Dump(ctx))
+	failed := map[string]int{}
+	for _, key := range keys {
+		restore(t, l, before)
+		if err := l.rdb.Set(ctx, key, "not what it should be", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		broken := must(l.Dump(ctx))
+		for verb, call := range calls {
+			err := call()
+			after := must(l.Dump(ctx))
+			if err != nil {
+				failed[verb]++
+				if d := cmp.Diff(broken, after); d != "" {
+					t.Errorf("%s failed on %s and changed the state (-before +after):\n%s", verb, key, d)
+				}
+			}
+			if !cmp.Equal(broken, after) {
+				restore(t, l, broken)
+			}
+		}
+	}
+	restore(t, l, before)
+	for verb, call := range calls {
+		if failed[verb] == 0 {
+			t.Errorf("%s never failed", verb)
+		}
+		if err := call(); err != nil {
+			t.Errorf("%s fails in a sound ledger: %v", verb, err)
+		}
+		if cmp.Equal(before, must(l.Dump(ctx))) {
+			t.Errorf("%s changes nothing in a sound ledger", verb)
+		}
+		restore(t, l, before)
+	}
+	return failed
 }
 
 // valuesOf reads what a dump says of an entry of a stream.
@@ -430,7 +470,7 @@ func TestHalfDeletedCycle(t *testing.T) {
 		ctx := t.Context()
 		s := setScene(t, l)
 		must(l.DeleteFlow(ctx, "f"))
-		if _, err := l.call(ctx, "delete_cycle", 10, "f", s.c.Cycle, 0, "b", "r", "h"); err != nil { // not the last part
+		if _, err := l.call(ctx, "delete_cycles", 10, "f", 0, 0, 3, "b", "r", "h", s.c.Cycle); err != nil { // not the last part
 			t.Fatal(err)
 		}
 		if _, refusal, err := l.Claim(ctx, ClaimRequest{Attempt: s.at("e"), Token: uuid.New(), Worker: "w", Lease: time.Second}); err != nil || refusal != Ending {
@@ -452,7 +492,7 @@ func TestHalfDeletedCycle(t *testing.T) {
 			}
 		}
 		for _, n := range []int64{s.c.Cycle, s.ended.Cycle} {
-			if err := l.DeleteCycle(ctx, 11, "f", n, []ids.NodeID{"a", "b", "r", "h", "e", "o"}); err != nil {
+			if err := l.DeleteCycles(ctx, 11, "f", []int64{n}, [][]ids.NodeID{{"a", "b", "r", "h", "e", "o"}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -477,7 +517,7 @@ func TestHalfArchivedCycle(t *testing.T) {
 		s := setScene(t, l)
 		whole := must(l.Cycle(ctx, "f", s.ended.Cycle))
 		blob := must(pack(Archive{Nodes: []NodeState{{Node: "a", Status: "cancelled"}}}))
-		if _, err := l.call(ctx, "archive_cycle", 10, "f", whole.Cycle, whole.UUID.String(), blob, 0, "a", "b"); err != nil {
+		if _, err := l.call(ctx, "archive_cycles", 10, "f", 0, 2, "a", "b", whole.Cycle, whole.UUID.String(), blob); err != nil {
 			t.Fatal(err)
 		}
 		half := must(l.Cycle(ctx, "f", whole.Cycle))
@@ -485,13 +525,52 @@ func TestHalfArchivedCycle(t *testing.T) {
 			t.Fatalf("archiving %t, archived %t", half.Archiving, half.Archived)
 		}
 		for _, c := range []CycleState{whole, half} { // whole: as a leader that read before
-			if err := l.ArchiveCycle(ctx, 11, c, []ids.NodeID{"a", "b", "r", "h", "e", "o"}); err != nil {
+			if err := l.ArchiveCycles(ctx, 11, []CycleState{c}, [][]ids.NodeID{{"a", "b", "r", "h", "e", "o"}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		a := must(l.ReadArchive(ctx, "f", whole.Cycle))
 		if len(a.Nodes) != 1 || a.Nodes[0].Status != "cancelled" {
 			t.Errorf("the record was replaced: %+v", a)
+		}
+	})
+}
+
+// A half-archived cycle is finished beside a whole one, whatever the leader read; and who read that a
+// part is gone stores nothing where all is there.
+func TestHalfArchivedCycleAmongOthers(t *testing.T) {
+	onBoth(t, func(t *testing.T, l *Ledger) {
+		ctx := t.Context()
+		s := setScene(t, l)
+		second := must(l.StartCycle(ctx, 10, Start{Plan: s.p, Occasion: ids.Occasion(s.p.UID, "second"), Overlap: true}))
+		must(l.CancelCycle(ctx, 10, "f", second.Cycle, second.UUID, CauseCancelled))
+		nodes := []ids.NodeID{"a", "b", "r", "h", "e", "o"}
+		if err := l.Sweep(ctx, 10, Entry{Attempt: ids.Attempt{Flow: "f", Cycle: second.Cycle, UUID: second.UUID}}, "cancelled", "x", nodes); err != nil {
+			t.Fatal(err)
+		}
+		cycles := must(l.CyclesAt(ctx, "f", []int64{s.ended.Cycle, second.Cycle}))
+		parted := cycles[1]
+		parted.Archiving = true
+		if err := l.ArchiveCycles(ctx, 10, []CycleState{parted}, [][]ids.NodeID{nodes}); !errors.Is(err, ErrGone) {
+			t.Errorf("one that is whole by now: %v", err)
+		}
+		must(l.rdb.Set(ctx, l.cycleKey("f", s.ended.Cycle, "archive"), must(pack(Archive{Nodes: []NodeState{{Node: "a", Status: "cancelled"}}})), 0).Result())
+		must(l.rdb.HSet(ctx, l.cycleKey("f", s.ended.Cycle, "status"), "archived", "part").Result())
+		must(l.rdb.Del(ctx, l.nodeKey("f", s.ended.Cycle, "a"), l.nodeKey("f", s.ended.Cycle, "b")).Result())
+		if err := l.ArchiveCycles(ctx, 10, cycles, [][]ids.NodeID{nodes, nodes}); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int{1, 6} {
+			if a := must(l.ReadArchive(ctx, "f", cycles[i].Cycle)); len(a.Nodes) != want || a.Nodes[0].Status != "cancelled" {
+				t.Errorf("cycle %d: %+v", cycles[i].Cycle, a)
+			}
+		}
+		for key := range must(l.Dump(ctx)) {
+			for _, c := range cycles {
+				if strings.HasPrefix(key, l.cycleKey("f", c.Cycle, "node")) {
+					t.Errorf("%s is left", key)
+				}
+			}
 		}
 	})
 }

@@ -140,7 +140,7 @@ func BenchmarkCycleBytes(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := l.ArchiveCycle(b.Context(), 1, c, nodes); err != nil {
+		if err := l.ArchiveCycles(b.Context(), 1, []ledger.CycleState{c}, [][]ids.NodeID{nodes}); err != nil {
 			b.Fatal(err)
 		}
 	}

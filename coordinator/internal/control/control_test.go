@@ -379,7 +379,7 @@ func TestDeletedAndMadeAgain(t *testing.T) {
 		}
 		if err := a.DeleteFlow(t.Context(), "f"); err == nil {
 			// its cycle is left, as no leader removes it here
-			if err := s.ledger.DeleteCycle(t.Context(), 1, "f", 1, []ids.NodeID{"a"}); err != nil {
+			if err := s.ledger.DeleteCycles(t.Context(), 1, "f", []int64{1}, [][]ids.NodeID{{"a"}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -3,7 +3,7 @@
 // when some more cycles have ended and once over all flows at the start of a leadership, a
 // flow at a time, beside the work and never in its way: where cycles are short, a pass
 // for each would cost as much as the cycle, and ten in one pass share its round
-// trips. So of a flow up to Slack cycles more than it keeps may be there. Running cycles
+// trips and scripts. So of a flow up to Slack cycles more than it keeps may be there. Running cycles
 // count but are never touched. Both steps may be repeated and survive a leader's death in the
 // middle: a half-archived cycle is finished by the next pass.
 package retention
@@ -18,7 +18,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
@@ -41,8 +40,8 @@ type Ledger interface {
 	CycleNumbers(ctx context.Context, f ids.FlowID) ([]int64, error)
 	CyclesAt(ctx context.Context, f ids.FlowID, numbers []int64) ([]ledger.CycleState, error)
 	ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []ledger.CycleState, nodes [][]ids.NodeID) error
-	DeleteCycle(ctx context.Context, epoch ids.Epoch, f ids.FlowID, n int64, nodes []ids.NodeID) error
-	DeleteFlow(ctx context.Context, f ids.FlowID) (bool, error)
+	DeleteArchived(ctx context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64) (others []int64, err error)
+	DeleteCycles(ctx context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64, nodes [][]ids.NodeID) error
 	PurgeFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entry string) (int64, error)
 }
 
@@ -263,39 +262,35 @@ func (k *Keeper) archive(ctx context.Context, f ids.FlowID, numbers []int64) (do
 	return done, k.cfg.Ledger.ArchiveCycles(ctx, k.cfg.Epoch, todo, nodes)
 }
 
-// erase removes those cycles that are gone but for their number, or may go. It reports
-// whether these were all.
+// erase removes those cycles that are archived, or gone but for their number, and of the others those that
+// may go. It reports whether these were all.
 func (k *Keeper) erase(ctx context.Context, f ids.FlowID, numbers []int64, may func(ledger.CycleState) bool) (all bool, err error) {
-	cycles, err := k.cfg.Ledger.CyclesAt(ctx, f, numbers)
+	others, err := k.cfg.Ledger.DeleteArchived(ctx, k.cfg.Epoch, f, numbers)
 	if err != nil {
 		return false, err
 	}
-	nodes, count := map[int64][]ids.NodeID{}, 0
+	cycles, err := k.cfg.Ledger.CyclesAt(ctx, f, others)
+	if err != nil {
+		return false, err
+	}
+	var old []int64
+	var nodes [][]ids.NodeID
 	for i, c := range cycles {
-		n := numbers[i]
-		switch {
-		case c.UUID == uuid.Nil, c.Archived && may(c):
-			nodes[n] = nil
-		case may(c):
-			if nodes[n], err = k.nodes(ctx, c); err != nil {
-				return false, fmt.Errorf("cycle %d: %w", n, err)
-			}
-			count += len(nodes[n])
+		if c.UUID != uuid.Nil && !may(c) {
+			continue
 		}
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	if count > ledger.Chunk { // what is in one round trip holds up who waits for it
-		g.SetLimit(1)
-	}
-	for n, of := range nodes {
-		g.Go(func() error {
-			if err := k.cfg.Ledger.DeleteCycle(ctx, k.cfg.Epoch, f, n, of); err != nil {
-				return fmt.Errorf("cycle %d: %w", n, err)
+		var of []ids.NodeID
+		if c.UUID != uuid.Nil && !c.Archived {
+			if of, err = k.nodes(ctx, c); err != nil {
+				return false, fmt.Errorf("cycle %d: %w", c.Cycle, err)
 			}
-			return nil
-		})
+		}
+		old, nodes = append(old, others[i]), append(nodes, of)
 	}
-	return len(nodes) == len(cycles), g.Wait()
+	if len(old) == 0 {
+		return len(others) == 0, nil
+	}
+	return len(old) == len(others), k.cfg.Ledger.DeleteCycles(ctx, k.cfg.Epoch, f, old, nodes)
 }
 
 // nodes lists the nodes a cycle has records of. A plan that is gone leaves none

@@ -97,18 +97,33 @@ func (s *store) ArchiveCycles(_ context.Context, _ ids.Epoch, cycles []ledger.Cy
 	return nil
 }
 
-func (s *store) DeleteCycle(_ context.Context, _ ids.Epoch, _ ids.FlowID, n int64, nodes []ids.NodeID) error {
+func (s *store) DeleteArchived(_ context.Context, _ ids.Epoch, _ ids.FlowID, numbers []int64) (others []int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.cycles[n]; c != nil && !c.Ended() && s.flow != "deleting" {
-		return ledger.ErrBusy
+	for _, n := range numbers {
+		if c := s.cycles[n]; c != nil && !c.Archived {
+			others = append(others, n)
+		} else {
+			delete(s.cycles, n)
+		}
 	}
-	delete(s.cycles, n)
-	s.nodes[n] = len(nodes)
-	return nil
+	return others, s.down
 }
 
-func (s *store) DeleteFlow(context.Context, ids.FlowID) (bool, error) { return true, nil }
+func (s *store) DeleteCycles(_ context.Context, _ ids.Epoch, _ ids.FlowID, numbers []int64, nodes [][]ids.NodeID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var faults []error
+	for i, n := range numbers {
+		if c := s.cycles[n]; c != nil && !c.Ended() && s.flow != "deleting" {
+			faults = append(faults, ledger.ErrBusy)
+			continue
+		}
+		delete(s.cycles, n)
+		s.nodes[n] = len(nodes[i])
+	}
+	return errors.Join(faults...)
+}
 
 func (s *store) PurgeFlow(_ context.Context, _ ids.Epoch, _ ids.FlowID, entry string) (int64, error) {
 	s.mu.Lock()
@@ -188,7 +203,7 @@ func TestOldCyclesAreArchivedThenRemoved(t *testing.T) {
 		s.set(func() { s.cycles[11] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: 11, Status: "failed"} })
 		k.Tidy("f")
 		want(t, s, []int64{9, 10, 11}, []int64{6, 7, 8})
-		if s.reads-reads > 3 {
+		if s.reads-reads != 1 { // and the one that goes is archived
 			t.Errorf("%d cycles were read for one that is new", s.reads-reads)
 		}
 	})

@@ -62,14 +62,14 @@ func verbs(k *kit, p *plan.Plan, c ledger.Started, held ledger.Claim) map[string
 			_, err := k.MendNode(k.ctx, x, attempt(c, "o", 1), "ready", ledger.MendOffer, lease)
 			return err
 		},
-		"mend_flow":     func(x ids.Epoch) error { _, err := k.MendFlow(k.ctx, x, flow, "1"); return err },
-		"mend_active":   func(x ids.Epoch) error { _, err := k.MendActive(k.ctx, x, active); return err },
-		"mend_closed":   func(x ids.Epoch) error { _, err := k.MendClosed(k.ctx, x, active); return err },
-		"mend_purge":    func(x ids.Epoch) error { _, err := k.MendPurge(k.ctx, x, flow); return err },
-		"told":          func(x ids.Epoch) error { return k.Told(k.ctx, x, e) },
-		"note_repair":   func(x ids.Epoch) error { return k.NoteRepair(k.ctx, x, e.Attempt, "x", "y") },
-		"archive_cycle": func(x ids.Epoch) error { return k.ArchiveCycle(k.ctx, x, k.cycle(c), members(p, -1)) },
-		"delete_cycle":  func(x ids.Epoch) error { return k.DeleteCycle(k.ctx, x, flow, c.Cycle, members(p, -1)) },
+		"mend_flow":      func(x ids.Epoch) error { _, err := k.MendFlow(k.ctx, x, flow, "1"); return err },
+		"mend_active":    func(x ids.Epoch) error { _, err := k.MendActive(k.ctx, x, active); return err },
+		"mend_closed":    func(x ids.Epoch) error { _, err := k.MendClosed(k.ctx, x, active); return err },
+		"mend_purge":     func(x ids.Epoch) error { _, err := k.MendPurge(k.ctx, x, flow); return err },
+		"told":           func(x ids.Epoch) error { return k.Told(k.ctx, x, e) },
+		"note_repair":    func(x ids.Epoch) error { return k.NoteRepair(k.ctx, x, e.Attempt, "x", "y") },
+		"archive_cycles": func(x ids.Epoch) error { return k.archive(x, k.cycle(c), members(p, -1)) },
+		"delete_cycles":  func(x ids.Epoch) error { return k.remove(x, c.Cycle, members(p, -1)) },
 	}
 }
 

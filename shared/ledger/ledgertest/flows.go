@@ -58,7 +58,7 @@ var flows = []testCase{
 		k.finish(one, c, "a")
 		_, err := k.ReadPlan(k.ctx, flow, 1)
 		k.ok(err)
-		k.ok(k.ArchiveCycle(k.ctx, epoch, k.cycle(c), members(one, -1)))
+		k.ok(k.archive(epoch, k.cycle(c), members(one, -1)))
 		k.equal(k.state().Plans, []int64{2})
 	}},
 	{"activate paused", func(k *kit) {

@@ -212,6 +212,15 @@ func (k *kit) cycle(c ledger.Started) ledger.CycleState {
 	return s
 }
 
+// archive and remove are for one cycle what the ledger does for several.
+func (k *kit) archive(by ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error {
+	return k.ArchiveCycles(k.ctx, by, []ledger.CycleState{c}, [][]ids.NodeID{nodes})
+}
+
+func (k *kit) remove(by ids.Epoch, n int64, nodes []ids.NodeID) error {
+	return k.DeleteCycles(k.ctx, by, flow, []int64{n}, [][]ids.NodeID{nodes})
+}
+
 func (k *kit) ended(c ledger.Started, want string) {
 	k.Helper()
 	if got := k.cycle(c).Status; got != want {

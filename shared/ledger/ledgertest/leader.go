@@ -116,7 +116,7 @@ func (b *boss) purge(e ledger.Entry) error {
 		if err != nil {
 			return err
 		}
-		if err := b.DeleteCycle(b.ctx, b.epoch, e.Flow, n, members(b.plans[c.Revision], -1)); err != nil {
+		if err := b.DeleteCycles(b.ctx, b.epoch, e.Flow, []int64{n}, [][]ids.NodeID{members(b.plans[c.Revision], -1)}); err != nil {
 			return err
 		}
 	}

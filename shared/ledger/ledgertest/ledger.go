@@ -155,9 +155,10 @@ type auditReads interface {
 }
 
 type removalVerbs interface {
-	ArchiveCycle(ctx context.Context, epoch ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error
+	ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []ledger.CycleState, nodes [][]ids.NodeID) error
 	ReadArchive(ctx context.Context, f ids.FlowID, n int64) (ledger.Archive, error)
-	DeleteCycle(ctx context.Context, epoch ids.Epoch, f ids.FlowID, n int64, nodes []ids.NodeID) error
+	DeleteArchived(ctx context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64) ([]int64, error)
+	DeleteCycles(ctx context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64, nodes [][]ids.NodeID) error
 	PurgeFlow(ctx context.Context, epoch ids.Epoch, f ids.FlowID, entry string) (int64, error)
 }
 

@@ -1,11 +1,14 @@
 package ledgertest
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/tradingflow/weather-station/shared/ids"
 	"github.com/tradingflow/weather-station/shared/ledger"
 	"github.com/tradingflow/weather-station/shared/task"
 )
@@ -14,8 +17,8 @@ var removals = []testCase{
 	{"archive keeps the record and removes the keys", func(k *kit) {
 		p, c := k.run("a>b " + wide(300))
 		k.unchanged(func() {
-			k.is(k.ArchiveCycle(k.ctx, epoch, k.cycle(c), members(p, -1)), ledger.ErrBusy)
-			k.is(k.DeleteCycle(k.ctx, epoch, flow, c.Cycle, members(p, -1)), ledger.ErrBusy)
+			k.is(k.archive(epoch, k.cycle(c), members(p, -1)), ledger.ErrBusy)
+			k.is(k.remove(epoch, c.Cycle, members(p, -1)), ledger.ErrBusy)
 		})
 		(&boss{kit: k, epoch: epoch}).lead()
 		k.finish(p, c, "a", "b")
@@ -23,8 +26,8 @@ var removals = []testCase{
 		_, err := k.ReadArchive(k.ctx, flow, c.Cycle)
 		k.is(err, ledger.ErrGone)
 		was := k.cycle(c)
-		k.ok(k.ArchiveCycle(k.ctx, epoch, was, members(p, -1)))
-		k.unchanged(func() { k.ok(k.ArchiveCycle(k.ctx, epoch, was, members(p, -1))) })
+		k.ok(k.archive(epoch, was, members(p, -1)))
+		k.unchanged(func() { k.ok(k.archive(epoch, was, members(p, -1))) })
 		a, err := k.ReadArchive(k.ctx, flow, c.Cycle)
 		k.ok(err)
 		k.equal([]any{len(a.Nodes), a.Nodes[1].Status, string(a.Outputs["a:out"])}, []any{302, task.Succeeded, "1"})
@@ -34,10 +37,10 @@ var removals = []testCase{
 				k.Fatalf("%s is left", key)
 			}
 		}
-		k.ok(k.DeleteCycle(k.ctx, epoch, flow, c.Cycle, nil))
+		k.ok(k.remove(epoch, c.Cycle, nil))
 		k.unchanged(func() {
-			k.ok(k.DeleteCycle(k.ctx, epoch, flow, c.Cycle, nil))
-			k.is(k.ArchiveCycle(k.ctx, epoch, was, members(p, -1)), ledger.ErrGone)
+			k.ok(k.remove(epoch, c.Cycle, nil))
+			k.is(k.archive(epoch, was, members(p, -1)), ledger.ErrGone)
 		})
 		for key := range k.dump() {
 			if strings.Contains(key, ":cycle:") {
@@ -47,17 +50,65 @@ var removals = []testCase{
 		k.equal(k.state().Plans, []int64{1}) // current, so it stays
 		k.wants("cycle_removed", "completed", 1)
 	}},
+	{"several cycles are archived and removed together", func(k *kit) {
+		one, c := k.run("a>b c")
+		d := k.start(k.trigger(one))
+		two := k.activate(build(flow, 2, "a>b c"))
+		e, f, g := k.start(k.trigger(two)), k.start(k.trigger(two)), k.start(k.trigger(two))
+		for _, x := range []ledger.Started{c, d} {
+			k.finish(one, x, "a", "b", "c")
+		}
+		for _, x := range []ledger.Started{e, f} {
+			k.finish(two, x, "a", "b", "c")
+		}
+		nodes := slices.Repeat([][]ids.NodeID{members(one, -1)}, 5)
+		gone := k.cycle(f)
+		gone.UUID = uuid.New()
+		before := k.dump()
+		k.is(k.ArchiveCycles(k.ctx, epoch, []ledger.CycleState{k.cycle(c), k.cycle(g), k.cycle(e), gone, k.cycle(d)}, nodes), ledger.ErrGone)
+		for key, text := range k.dump() {
+			if strings.Contains(key, fmt.Sprintf(":cycle:%d:", f.Cycle)) || strings.Contains(key, fmt.Sprintf(":cycle:%d:", g.Cycle)) {
+				k.equal(text, before[key])
+			} else if strings.Contains(key, ":node:") || strings.HasSuffix(key, ":joins") || strings.HasSuffix(key, ":outputs") {
+				k.Fatalf("%s is left", key)
+			}
+		}
+		for _, x := range []ledger.Started{c, d, e} {
+			a, err := k.ReadArchive(k.ctx, flow, x.Cycle)
+			k.ok(err)
+			k.equal([]any{k.cycle(x).Archived, len(a.Nodes), a.Nodes[2].Status}, []any{true, 3, task.Succeeded})
+		}
+		_, err := k.ReadPlan(k.ctx, flow, 1)
+		k.is(err, ledger.ErrGone)
+		k.equal(k.state().Plans, []int64{2})
+
+		others, err := k.DeleteArchived(k.ctx, epoch, flow, []int64{c.Cycle, f.Cycle, 99, g.Cycle, d.Cycle})
+		k.ok(err)
+		k.equal(others, []int64{f.Cycle, g.Cycle})
+		k.is(k.DeleteCycles(k.ctx, epoch, flow, []int64{g.Cycle, f.Cycle, e.Cycle}, nodes[:3]), ledger.ErrBusy)
+		k.unchanged(func() {
+			others, err := k.DeleteArchived(k.ctx, epoch, flow, []int64{c.Cycle, d.Cycle, e.Cycle, f.Cycle, g.Cycle})
+			k.ok(err)
+			k.equal(others, []int64{g.Cycle})
+		})
+		left, err := k.CycleNumbers(k.ctx, flow)
+		k.ok(err)
+		k.equal(left, []int64{g.Cycle})
+		k.wants("cycle_removed", "completed", 4)
+		k.finish(two, g, "a", "b", "c")
+		k.ended(g, "completed")
+	}},
 	{"a plan goes with its last cycle", func(k *kit) {
 		one, c := k.run("a")
 		d := k.start(k.trigger(one))
 		k.activate(build(flow, 2, "a"))
 		k.finish(one, c, "a")
 		k.finish(one, d, "a")
-		k.ok(k.DeleteCycle(k.ctx, epoch, flow, c.Cycle, members(one, -1)))
+		k.ok(k.remove(epoch, c.Cycle, members(one, -1)))
 		_, err := k.ReadPlan(k.ctx, flow, 1)
 		k.ok(err)
-		k.ok(k.ArchiveCycle(k.ctx, epoch, k.cycle(d), members(one, -1)))
-		k.ok(k.DeleteCycle(k.ctx, epoch, flow, d.Cycle, nil))
+		k.ok(k.archive(epoch, k.cycle(d), members(one, -1)))
+		k.ok(k.remove(epoch, d.Cycle, nil))
 		_, err = k.ReadPlan(k.ctx, flow, 1)
 		k.is(err, ledger.ErrGone)
 	}},
@@ -84,7 +135,7 @@ var removals = []testCase{
 		k.start(s)
 		d := k.start(k.trigger(two))
 		k.finish(two, d, "a", "b")
-		k.ok(k.ArchiveCycle(k.ctx, epoch, k.cycle(d), members(two, -1)))
+		k.ok(k.archive(epoch, k.cycle(d), members(two, -1)))
 		_, err = k.PauseFlow(k.ctx, flow)
 		k.ok(err)
 		k.refused(request(attempt(c, "k", 1)), ledger.Held)

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -227,19 +228,28 @@ func (l *Ledger) CancelCycle(_ context.Context, epoch ids.Epoch, f ids.FlowID, n
 	return "running", nil
 }
 
-// ArchiveCycle replaces an ended cycle's records by an archive.
-func (l *Ledger) ArchiveCycle(_ context.Context, epoch ids.Epoch, c ledger.CycleState, nodes []ids.NodeID) error {
+// ArchiveCycles replaces the records of ended cycles by an archive each.
+func (l *Ledger) ArchiveCycles(_ context.Context, epoch ids.Epoch, cycles []ledger.CycleState, nodes [][]ids.NodeID) error {
 	defer l.begin()()
-	if err := l.fence("archive_cycle", epoch); err != nil {
+	if err := l.fence("archive_cycles", epoch); err != nil {
 		return err
 	}
-	p := at(ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID}, epoch)
+	var faults []error
+	for i, c := range cycles {
+		if err := l.archive(at(ids.Attempt{Flow: c.Flow, Cycle: c.Cycle, UUID: c.UUID}, epoch), nodes[i]); err != nil {
+			faults = append(faults, fmt.Errorf("archive %s/%d: %w", c.Flow, c.Cycle, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (l *Ledger) archive(p place, nodes []ids.NodeID) error {
 	status := l.get(p.cycle, "status")
 	switch {
 	case !l.here(p):
-		return fmt.Errorf("archive %s/%d: %w", c.Flow, c.Cycle, ledger.ErrGone)
+		return ledger.ErrGone
 	case status == "running" || status == "cancelling":
-		return fmt.Errorf("archive %s/%d: %w", c.Flow, c.Cycle, ledger.ErrBusy)
+		return ledger.ErrBusy
 	case l.get(p.cycle, "archived") == "1":
 		return nil
 	}
@@ -249,7 +259,7 @@ func (l *Ledger) ArchiveCycle(_ context.Context, epoch ids.Epoch, c ledger.Cycle
 	}
 	blob, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("archive %s/%d: %w", c.Flow, c.Cycle, err)
+		return err
 	}
 	l.setText(p.base+":archive", string(blob))
 	for _, n := range nodes {
@@ -286,13 +296,38 @@ func (l *Ledger) ReadArchive(_ context.Context, f ids.FlowID, n int64) (ledger.A
 	return a, nil
 }
 
-// DeleteCycle removes every record of a cycle: an ended one, or any one of a flow
-// that is being deleted.
-func (l *Ledger) DeleteCycle(_ context.Context, epoch ids.Epoch, f ids.FlowID, n int64, nodes []ids.NodeID) error {
+// DeleteArchived removes those cycles that have no records but their archive, or none at
+// all, and returns the others.
+func (l *Ledger) DeleteArchived(_ context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64) (others []int64, err error) {
 	defer l.begin()()
-	if err := l.fence("delete_cycle", epoch); err != nil {
+	if err := l.fence("delete_cycles", epoch); err != nil {
+		return nil, err
+	}
+	for _, n := range numbers {
+		if cycle := at(ids.Attempt{Flow: f, Cycle: n}, epoch).cycle; l.get(cycle, "uuid") != "" && l.get(cycle, "archived") != "1" {
+			others = append(others, n)
+		} else if err := l.delete(f, n, epoch, nil); err != nil {
+			return nil, err
+		}
+	}
+	return others, nil
+}
+
+// DeleteCycles removes every record of cycles: ended ones, or any of a flow that is
+// being deleted.
+func (l *Ledger) DeleteCycles(_ context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64, nodes [][]ids.NodeID) error {
+	defer l.begin()()
+	if err := l.fence("delete_cycles", epoch); err != nil {
 		return err
 	}
+	var faults []error
+	for i, n := range numbers {
+		faults = append(faults, l.delete(f, n, epoch, nodes[i]))
+	}
+	return errors.Join(faults...)
+}
+
+func (l *Ledger) delete(f ids.FlowID, n int64, epoch ids.Epoch, nodes []ids.NodeID) error {
 	p := at(ids.Attempt{Flow: f, Cycle: n}, epoch)
 	id := l.get(p.cycle, "uuid")
 	p.UUID, _ = uuid.Parse(id)
