@@ -157,7 +157,9 @@
 //	P:holds                               set     what offers are held for, but for paused flows
 //	P:outbox                              stream  e = kind|flow|cycle|uuid|node|attempt: not yet acted on
 //	P:journal                             stream  r = op|flow|cycle|uuid|node|attempt|epoch|token|worker|detail, and 1, 2, … = further
-//	                                              records of the same step; the capped history
+//	                                              records of the same step, of the same cycle as
+//	                                              op|^|node|attempt|token|worker|detail, and with nodes as a,b,c
+//	                                              where they differ by these alone; the capped history
 //	                                              of every transition
 //	P:workers, P:worker:{id}              set; hash with last_beat and the ttl it counts for
 //	P:coordinators                        zset    {id}|{machine}|{URL of the API} by the end of the announcement

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,10 +67,12 @@ func splitID(id string) (ms, seq, part int64) {
 
 // Fields of the journal and of the outbox, in their order. An entry has them in one field,
 // joined by "|", which no id may hold; the last is whatever is left. What one script tells the
-// journal may be one entry, whose further records are fields named 1, 2, …. Entries with a field for each value,
+// journal may be one entry, whose further records are fields named 1, 2, …. Of these one of the same cycle as the one
+// before has shortFields, and a node may be several, joined by ",": that many records, which are alike but for it. Entries with a field for each value,
 // as they were written once, are read as well.
 var (
 	journalFields = []string{"op", "flow", "cycle", "uuid", "node", "attempt", "epoch", "token", "worker", "detail"}
+	shortFields   = []string{"op", "^", "node", "attempt", "token", "worker", "detail"}
 	outboxFields  = []string{"kind", "flow", "cycle", "uuid", "node", "attempt"}
 )
 
@@ -106,14 +109,36 @@ func records(all []Record, m redis.XMessage) []Record {
 // journalFields.
 func parts(m redis.XMessage) iter.Seq2[string, []string] {
 	return func(yield func(string, []string) bool) {
-		id, name := m.ID, journalField
-		for k := 1; yield(id, fields(m, name, journalFields)); k++ {
-			if name = strconv.Itoa(k); m.Values[name] == nil {
-				return
+		var before []string
+		count := 0
+		for k, name := 1, journalField; k == 1 || m.Values[name] != nil; k++ {
+			f := values(m, name, before)
+			before = f
+			for node := range strings.SplitSeq(f[4], ",") {
+				id, one := m.ID, slices.Clone(f)
+				if one[4] = node; count > 0 {
+					id += "." + strconv.Itoa(count)
+				}
+				if !yield(id, one) {
+					return
+				}
+				count++
 			}
-			id = m.ID + "." + name
+			name = strconv.Itoa(k)
 		}
 	}
+}
+
+// values returns those of the record in a field, which may be a short one, behind the one before.
+func values(m redis.XMessage, name string, before []string) []string {
+	text, _ := m.Values[name].(string)
+	short := strings.SplitN(text, "|", len(shortFields))
+	if before == nil || len(short) < len(shortFields) || short[1] != shortFields[1] {
+		return fields(m, name, journalFields)
+	}
+	all := slices.Clone(before)
+	all[0], all[4], all[5], all[7], all[8], all[9] = short[0], short[2], short[3], short[4], short[5], short[6]
+	return all
 }
 
 // attempt reads flow, cycle, uuid, node and attempt.

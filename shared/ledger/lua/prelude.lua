@@ -57,22 +57,59 @@ local function write_records(fields)
   end
 end
 
-local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
-  local record = op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
-    .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail
+-- Of records that are written together one of the same cycle as the one before says '^' for it and for
+-- the epoch, and those that differ by their node alone are one record of several nodes.
+local OF_FLOW, OF_N, OF_UUID -- cycle of the last one
+local RUN, RUN_HEAD, RUN_OP, RUN_TAIL, RUN_ATTEMPT, RUN_DETAIL -- the nodes of the one to which more may be added, what is before and behind them, and what they share
+local function add_record(record)
   local g = GATHERED
-  if not g then
-    write_records({ 'r', record })
-  else
-    local k = #g
-    g[k + 1], g[k + 2] = k == 0 and 'r' or str(k / 2), record
+  local k = #g
+  g[k + 1], g[k + 2] = k == 0 and 'r' or str(k / 2), record
+end
+
+local function end_run()
+  add_record(RUN_HEAD .. table.concat(RUN, ',') .. RUN_TAIL)
+  RUN = nil
+end
+
+local function jot(op, flow, n, uuid, node, attempt, token, worker, detail)
+  if not GATHERED then
+    write_records({ 'r', op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
+      .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail })
+    return
   end
+  local same = uuid == OF_UUID and n == OF_N and flow == OF_FLOW
+  if token == '' and worker == '' and node ~= '' then
+    if RUN then
+      if same and op == RUN_OP and attempt == RUN_ATTEMPT and detail == RUN_DETAIL then
+        RUN[#RUN + 1] = node
+        return
+      end
+      end_run()
+    end
+    RUN, RUN_OP, RUN_ATTEMPT, RUN_DETAIL = { node }, op, attempt, detail
+    if same then
+      RUN_HEAD, RUN_TAIL = op .. '|^|', '|' .. attempt .. '|||' .. detail
+    else
+      RUN_HEAD, RUN_TAIL = op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|', '|' .. attempt .. '|' .. EPOCH .. '|||' .. detail
+    end
+  else
+    if RUN then end_run() end
+    if same then
+      add_record(op .. '|^|' .. node .. '|' .. attempt .. '|' .. token .. '|' .. worker .. '|' .. detail)
+    else
+      add_record(op .. '|' .. flow .. '|' .. n .. '|' .. uuid .. '|' .. node
+        .. '|' .. attempt .. '|' .. EPOCH .. '|' .. token .. '|' .. worker .. '|' .. detail)
+    end
+  end
+  OF_FLOW, OF_N, OF_UUID = flow, n, uuid
 end
 
 -- gather has jot keep its records, and jot_gathered writes them as one entry: an entry for each
 -- is a tenth of what a node costs.
 local function gather() GATHERED = {} end
 local function jot_gathered()
+  if RUN then end_run() end
   local g = GATHERED
   GATHERED = nil
   if #g > 0 then write_records(g) end
