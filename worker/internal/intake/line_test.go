@@ -96,8 +96,6 @@ func (w *world) known(t *tree, nodeType string) {
 	t.again()
 }
 
-func quick(ids.NodeID) time.Duration { return 0 }
-
 // TestBriefNodesComeTogether: at idle places they run at the same time.
 func TestBriefNodesComeTogether(t *testing.T) {
 	bubble(t, func(w *world) {
