@@ -5,8 +5,13 @@
 local higher = fence()
 if higher then return { 0, higher } end
 redis.call('XLEN', OUTBOX)
-for i = 3, #ARGV, 4 do
-  redis.call('ZREM', P .. ':closing', lease_member(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ''))
-  redis.call('XDEL', OUTBOX, ARGV[i])
+local members, entries = {}, {}
+for i = #ARGV - 3, 3, -4 do -- from the last to the first, see dispatched
+  members[#members + 1] = lease_member(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], '')
+  entries[#entries + 1] = ARGV[i]
+end
+if entries[1] then
+  redis.call('ZREM', P .. ':closing', unpack(members))
+  redis.call('XDEL', OUTBOX, unpack(entries))
 end
 return { 1 }
