@@ -76,6 +76,7 @@ var endings = []testCase{
 		})
 		k.finish(p, c, "a", "b")
 		k.ended(c, "completed")
+		k.untimed()
 		(&boss{kit: k, epoch: epoch}).lead()
 		k.quiet()
 
@@ -90,6 +91,19 @@ var endings = []testCase{
 		k.ended(d, "timeout")
 		k.equal(k.cycle(d).Error, "cycle_timeout passed")
 		k.quiet()
+	}},
+	{"the end takes the deadline away, also of cycles that end together", func(k *kit) {
+		p := k.activate(build(flow, 1, "a b", timeout(time.Hour)))
+		c := k.start(k.trigger(p))
+		var done []completion
+		for _, n := range []ids.NodeID{"a", "b"} {
+			done = append(done, completion{success(p, k.claim(attempt(c, n, 1))), wish()})
+		}
+		for _, d := range completeAll(k.ctx, k.Ledger, done) {
+			k.ok(d.Err)
+		}
+		k.ended(c, "completed")
+		k.untimed()
 	}},
 	{"a wide cycle is cancelled in parts by two leaders", func(k *kit) {
 		p, c := k.run(wide(700))
@@ -152,4 +166,12 @@ var endings = []testCase{
 		k.ok(err)
 		k.equal([]any{len(got), got[0].Cycle, got[1].Cycle}, []any{2, int64(4), int64(3)})
 	}},
+}
+
+// untimed demands that no timer is set.
+func (k *kit) untimed() {
+	k.Helper()
+	timers, err := k.Timers(k.ctx, 10)
+	k.ok(err)
+	k.equal(len(timers), 0)
 }
