@@ -38,13 +38,16 @@
 // is asked beside the work, only while a window is full, a question at a time for each pool:
 // at first every four milliseconds, less often when nothing drains. It counts messages that
 // no slot has; how many nodes they are is known, since those that are left were published
-// last. From two answers follows the rate at which the workers take nodes, if neither found the
-// queue empty: slots without a message take some at once and work on them later, so what was
-// taken out of an empty queue counts only when it is more than all slots can hold, with what waits for them in a worker. While
-// no rate is known the window has room for two nodes a slot, and for four when the queue was
+// last. From two answers follows the rate at which the workers take nodes, if the first found
+// messages in the queue: then every slot had one. When the second finds none, it is that at least.
+// Slots without a message take some at once and work on them later. So of what was taken out of a queue that is found
+// empty again and again the last messages don't count, as many as all slots can hold, with what waits for them in a
+// worker. Workers also take many at once when they get more slots; so an answer counts for no more than
+// twice the rate that was known. With one that is far too high the queue would get what takes them long, and every other flow
+// would wait behind it. While no rate is known the window has room for two nodes a slot, and for four when the queue was
 // found empty: with two, workers of short nodes waited for answers half of their time.
 //
-// Under a backlog each slot also holds a message, or two of short nodes, and a message that comes later
+// Under a backlog each slot also holds a message, and a message that comes later
 // waits until one is free. So no message has more nodes than a slot does in a twentieth of a second: nodes of no
 // work still go by ten and more, nodes of that length go alone.
 //

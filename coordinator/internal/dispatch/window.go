@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +48,9 @@ type window struct {
 	due       time.Time // the next question is to be asked then
 	pause     time.Duration
 	busy      bool      // the last answer found messages in the queue: every slot has one
-	taken     int       // messages that were taken in a row of answers that found none
+	since     time.Time // when a row of answers that found none began,
+	taken     []int     // nodes of the messages that were taken in it last, as many as slots can hold,
+	worked    int       // and of those before
 	read      time.Time // when the last question was asked that was answered; zero: the next answer says nothing of the rate
 	mute      time.Time // when the first question was asked that was not; zero: the last one was
 	overrules int       // how often more was offered without an answer
@@ -155,10 +158,10 @@ func (w *window) wake() time.Time {
 func (w *window) answer(ready int, now time.Time) {
 	asked := w.asked
 	w.asked, w.mute, w.overrules = time.Time{}, time.Time{}, 0
-	messages := max(0, len(w.sizes)-w.messages-ready)
+	taken := slices.Clone(w.sizes[:max(0, len(w.sizes)-w.messages-ready)])
 	w.keep(ready + w.messages)
 	drained := max(0, w.then-(w.nodes-w.later))
-	w.learn(drained, messages, ready > 0, asked)
+	w.learn(drained, taken, ready > 0, asked)
 	switch {
 	case drained == 0 && ready > 0:
 		w.pause = min(max(soonest, w.pause*3/2), rarest)
@@ -171,26 +174,31 @@ func (w *window) answer(ready int, now time.Time) {
 	w.due = now.Add(w.pause)
 }
 
-// learn notes how many nodes were taken since the last answer. Slots that have no message
-// take some at once without working on them, so that says how fast the workers are only
-// if the queue had messages at both times, or when more messages were taken than all slots can hold.
-func (w *window) learn(drained, messages int, busy bool, asked time.Time) {
+// learn notes how many nodes were taken since the last answer, and in which messages. If that one found messages in
+// the queue every slot had one, and so much was worked on; at least, if none is left. Slots that have no message take
+// some at once without working on them, so of a queue that is found empty again and again it is what was
+// taken but for the last messages, as many as slots can hold.
+func (w *window) learn(drained int, taken []int, busy bool, asked time.Time) {
 	took := asked.Sub(w.read).Seconds()
-	if w.read.IsZero() || took <= 0 {
-		w.taken = 0
-	} else {
-		if w.taken += messages; busy {
-			w.taken = 0
-		}
+	known := !w.read.IsZero() && took > 0
+	if known && w.busy {
 		rate := float64(drained) / took
 		switch {
-		case w.busy && busy && w.rate > 0:
-			w.rate += min(1, took/memory.Seconds()) * (rate - w.rate)
-		case w.busy && busy:
+		case w.rate == 0:
 			w.rate = rate
-		case !busy && w.taken > 2*w.slots && rate > w.rate:
-			w.rate = rate
+		case busy || rate > w.rate:
+			w.rate += min(1, took/memory.Seconds()) * (min(rate, 2*w.rate) - w.rate)
 		}
+	}
+	if busy || !known {
+		w.since, w.taken, w.worked = asked, nil, 0
+	} else {
+		w.taken = append(w.taken, taken...)
+		if n := len(w.taken) - 2*w.slots; n > 0 {
+			w.worked += sum(w.taken[:n])
+			w.taken = w.taken[n:]
+		}
+		w.rate = max(w.rate, float64(w.worked)/asked.Sub(w.since).Seconds())
 	}
 	w.read, w.learned, w.busy = asked, asked, busy
 }

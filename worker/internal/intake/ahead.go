@@ -31,6 +31,7 @@ type lookout struct {
 	ahead  Ahead
 	queue  string
 	places int
+	deep   func() bool // tells whether more tasks wait here than there are places
 	log    hclog.Logger
 
 	brisk chan struct{} // a brisk round has ended; holds one
@@ -38,9 +39,9 @@ type lookout struct {
 	hasty atomic.Bool   // messages may wait here, or might just now
 }
 
-func newLookout(a Ahead, queue string, places int, log hclog.Logger) *lookout {
+func newLookout(a Ahead, queue string, places int, deep func() bool, log hclog.Logger) *lookout {
 	a.Spare(queue, places)
-	return &lookout{ahead: a, queue: queue, places: places, log: log, brisk: make(chan struct{}, 1), late: make(chan struct{}, 1)}
+	return &lookout{ahead: a, queue: queue, places: places, deep: deep, log: log, brisk: make(chan struct{}, 1), late: make(chan struct{}, 1)}
 }
 
 // patience is how long a message waits for a place that came now.
@@ -75,7 +76,7 @@ func (l *lookout) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !l.backlog(ctx) {
+		if l.deep() || !l.backlog(ctx) {
 			continue
 		}
 		select {
@@ -96,6 +97,9 @@ func (l *lookout) stay(ctx context.Context) (vain bool) {
 	for none := 0; none < lull; {
 		if !pause(ctx, look, l.late) {
 			return true
+		}
+		if l.deep() {
+			return false
 		}
 		brisk := false
 		select {

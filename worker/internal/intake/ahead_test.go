@@ -142,6 +142,34 @@ func TestAhead(t *testing.T) {
 	})
 }
 
+// TestNoPacksAhead: no message is wanted ahead while those that are here have more tasks than there are places.
+func TestNoPacksAhead(t *testing.T) {
+	bubble(t, func(w *world) {
+		f := newFar(w)
+		w.source = f
+		w.handle("n", takes(10*time.Millisecond))
+		w.start(2)
+		for range 40 {
+			w.together("n", 8)
+		}
+		most := 0
+		for range 150 {
+			pass(10 * time.Millisecond)
+			f.mu.Lock()
+			most = max(most, f.here)
+			f.mu.Unlock()
+		}
+		if most != 2 {
+			t.Errorf("%d messages of many tasks were here for 2 places", most)
+		}
+		pass(time.Second)
+		w.counts(map[string]int{"claim": 320, "complete": 320})
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
 // TestNothingAhead of long nodes, without a backlog, and when the broker does not tell.
 func TestNothingAhead(t *testing.T) {
 	for _, c := range []struct {

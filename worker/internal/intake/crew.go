@@ -3,6 +3,7 @@ package intake
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,9 +11,12 @@ import (
 const patience = time.Second
 
 // crew is the places at which tasks run, as many as a worker runs nodes at once, and as many reports
-// that may be under way. A message of several tasks takes a place for each of them.
+// that may be under way. A message of several tasks takes a place for each of them, one
+// such message after the other.
 type crew struct {
 	places, reports chan struct{}
+	turn            chan struct{} // of the message whose further tasks take places
+	waiting         atomic.Int32  // further tasks of messages, which have no place yet
 
 	brisk chan<- struct{} // told when a round was; nil = nobody asks
 	mu    sync.Mutex
@@ -20,7 +24,7 @@ type crew struct {
 }
 
 func newCrew(n int) *crew {
-	return &crew{places: make(chan struct{}, n), reports: make(chan struct{}, n), pace: pace{places: n}}
+	return &crew{places: make(chan struct{}, n), reports: make(chan struct{}, n), turn: make(chan struct{}, 1), pace: pace{places: n}}
 }
 
 // try takes a place if one is free.
@@ -62,6 +66,30 @@ func (c *crew) enterOr(passed <-chan struct{}, over <-chan time.Time, stop <-cha
 	}
 	return false
 }
+
+// enterAll takes up to n places for the further tasks of one message, each of which then starts, before one of
+// these comes. It returns how many. Messages come in the order in which they ask.
+func (c *crew) enterAll(n int, start func(i int), over <-chan time.Time, stop <-chan struct{}) (started int) {
+	c.waiting.Add(int32(n))
+	defer func() { c.waiting.Add(int32(started - n)) }()
+	select {
+	case c.turn <- struct{}{}:
+	case <-over:
+		return 0
+	case <-stop:
+		return 0
+	}
+	defer func() { <-c.turn }()
+	for started < n && c.enter(over, stop) {
+		start(started)
+		started++
+		c.waiting.Add(-1)
+	}
+	return started
+}
+
+// deep tells whether more tasks wait here than there are places.
+func (c *crew) deep() bool { return int(c.waiting.Load()) > cap(c.places) }
 
 func (c *crew) entered() {
 	if c.brisk == nil || c.idle() {

@@ -25,8 +25,7 @@
 // What may go wrong with it, and what becomes of such a message:
 //
 //   - The nodes that follow take long. A message that found no place within a tenth of a second
-//     is handed back, and so is each that waits, and what is left of a message of several; no more
-//     come for a second.
+//     is handed back, and so is each that waits; no more come for a second.
 //   - Other workers become idle meanwhile, or new ones come: they miss what waits here, for that
 //     tenth of a second at most.
 //   - The broker does not tell what waits, or not in time: nothing comes ahead, as if there
@@ -41,7 +40,15 @@
 // # Messages of several tasks
 //
 // Under a backlog a message carries several tasks. They run at the same time, at as many
-// places as are free. So messages may be here for which there is no place. A task waits for one for a second, since
+// places as are free. So messages may be here for which there is no place.
+//
+// The first task of each waits for a place as a lone one does. Its further tasks get theirs one message
+// after the other, in the order in which the messages came (crew.go). So messages end one by one, and a slot is soon
+// free for the next one at any time; if each had its share, all would stay until they end together, and what
+// comes to the queue meanwhile, of another flow maybe, would wait as long as all of them take. What comes alone is behind one
+// further task at most. No messages are wanted ahead while more tasks wait here than there are places.
+//
+// A task waits for a place for a second, since
 // other workers may be idle meanwhile. Then a message of which nothing has begun is handed
 // back, and its slot receives again when there is a place. Of a message that has begun, the
 // rest is declined: the leader offers it again. A message is acked when all its tasks are

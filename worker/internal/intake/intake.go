@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg Config) error {
 	crew, n, brief := newCrew(cfg.Slots), cfg.Slots, &brevity{most: cfg.Brief}
 	var ahead *lookout
 	if cfg.Ahead != nil {
-		ahead, n = newLookout(cfg.Ahead, cfg.Queue, cfg.Slots, cfg.Log), 2*n
+		ahead, n = newLookout(cfg.Ahead, cfg.Queue, cfg.Slots, crew.deep, cfg.Log), 2*n
 		crew.brisk = ahead.brisk
 		looking, end := context.WithCancel(taking)
 		defer end()

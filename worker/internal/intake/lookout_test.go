@@ -23,7 +23,7 @@ func (b *busy) Spare(_ string, n int) { b.spare = n }
 func TestNothingAheadAfterAWaitInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &busy{}
-		l := newLookout(b, "q", 2, hclog.NewNullLogger())
+		l := newLookout(b, "q", 2, func() bool { return false }, hclog.NewNullLogger())
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); l.run(ctx) }()

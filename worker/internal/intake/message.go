@@ -63,13 +63,9 @@ func (s *server) several(m *message, tasks []task.Task) ending {
 	results := make(chan ending, len(tasks))
 	see := func(t task.Task) { s.hands.Go(func() { results <- s.one(m, t) }) }
 	see(tasks[0])
-	over := time.NewTimer(s.lookout.patience())
+	over := time.NewTimer(patience)
 	defer over.Stop()
-	started := 1
-	for started < len(tasks) && s.crew.enter(over.C, s.taking.Done()) {
-		see(tasks[started])
-		started++
-	}
+	started := 1 + s.crew.enterAll(len(tasks)-1, func(i int) { see(tasks[i+1]) }, over.C, s.taking.Done())
 	if started < len(tasks) {
 		s.lookout.waited()
 	}

@@ -88,6 +88,32 @@ func TestPackOfShortTasks(t *testing.T) {
 	})
 }
 
+// TestOnePackAfterTheOther: the places go to the tasks of one message before those of the next, so a slot is
+// free long before all have ended; and what comes alone then is next.
+func TestOnePackAfterTheOther(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.handle("n", takes(50*time.Millisecond))
+		alone := time.Duration(0)
+		began := time.Now()
+		w.handle("alone", func(context.Context, *node.Input) (node.Result, error) {
+			alone = time.Since(began)
+			return node.Result{}, nil
+		})
+		w.start(2)
+		w.together("n", 8)
+		w.together("n", 8)
+		w.offer("alone")
+		pass(time.Second)
+		w.counts(map[string]int{"claim": 17, "complete": 17})
+		if all := 8 * 50 * time.Millisecond; alone > all*3/4 {
+			t.Errorf("what came behind two messages began after %s; all that is in them takes %s", alone, all)
+		}
+		w.stop()
+		w.ends()
+		w.empty()
+	})
+}
+
 // TestReportsOverlap: the next task is claimed while the last one's report is under way,
 // of which there are no more than slots; nothing that ran is lost.
 func TestReportsOverlap(t *testing.T) {
