@@ -154,9 +154,9 @@ func (l *Ledger) Decide(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.N
 	return err
 }
 
-// spreadChunk is how many nodes one call of spread touches: one follows the other, and between two of them Redis does what
-// everybody else waits for.
-const spreadChunk = 64
+// spreadChunk is how many nodes one call of spread touches. One call follows the other, so each script of
+// somebody else waits for one of them: COSTS.md has what that is.
+const spreadChunk = 128
 
 // SpreadFrom returns how far a spread has come: the number of successors (or
 // entry nodes, for node "") that are counted, and whether one is under way.

@@ -44,7 +44,8 @@
 // empty again and again the last messages don't count, as many as all slots can hold, with what waits for them in a
 // worker. Workers also take many at once when they get more slots; so an answer counts for no more than
 // twice the rate that was known. With one that is far too high the queue would get what takes them long, and every other flow
-// would wait behind it. While no rate is known the window has room for two nodes a slot, and for four when the queue was
+// would wait behind it. How many nodes go in a message is bounded by the rate as it would be if all was worked on that was
+// taken: it is known sooner, and what it is too high by waits in one slot only. While no rate is known the window has room for two nodes a slot, and for four when the queue was
 // found empty: with two, workers of short nodes waited for answers half of their time.
 //
 // Under a backlog each slot also holds a message, and a message that comes later

@@ -34,6 +34,7 @@ type window struct {
 	slots   int     // of the workers; 0: not known, or none
 	workers int     // that have them
 	rate    float64 // nodes a second that they take; 0: not known
+	best    float64 // the same if all was worked on that was taken: the size of messages goes by it
 	learned time.Time
 
 	// What waits in the queue, as of the last answer and what was offered since.
@@ -103,8 +104,8 @@ func (w *window) pack(waiting, most int, held bool) int {
 	}
 	n := waiting / (2 * w.slots)
 	switch {
-	case w.rate > 0:
-		n = min(max(n, waiting/(parts*max(w.workers, 1))), int(w.rate*stay.Seconds()/float64(w.slots)))
+	case w.best > 0:
+		n = min(max(n, waiting/(parts*max(w.workers, 1))), int(w.best*stay.Seconds()/float64(w.slots)))
 	case held:
 		n = min(n, 2)
 	}
@@ -113,8 +114,8 @@ func (w *window) pack(waiting, most int, held bool) int {
 
 // forget drops a rate that was learned long ago.
 func (w *window) forget(now time.Time) {
-	if w.rate > 0 && now.Sub(w.learned) > fresh {
-		w.rate, w.read = 0, time.Time{}
+	if w.best > 0 && now.Sub(w.learned) > fresh {
+		w.rate, w.best, w.read = 0, 0, time.Time{}
 	}
 }
 
@@ -177,18 +178,14 @@ func (w *window) answer(ready int, now time.Time) {
 // learn notes how many nodes were taken since the last answer, and in which messages. If that one found messages in
 // the queue every slot had one, and so much was worked on; at least, if none is left. Slots that have no message take
 // some at once without working on them, so of a queue that is found empty again and again it is what was
-// taken but for the last messages, as many as slots can hold.
+// taken but for the last messages, as many as slots can hold. Slots that are new take some too: an answer
+// counts for no more than twice the rate that was known.
 func (w *window) learn(drained int, taken []int, busy bool, asked time.Time) {
 	took := asked.Sub(w.read).Seconds()
 	known := !w.read.IsZero() && took > 0
-	if known && w.busy {
-		rate := float64(drained) / took
-		switch {
-		case w.rate == 0:
-			w.rate = rate
-		case busy || rate > w.rate:
-			w.rate += min(1, took/memory.Seconds()) * (min(rate, 2*w.rate) - w.rate)
-		}
+	rate := 0.0
+	if known {
+		rate = float64(drained) / took
 	}
 	if busy || !known {
 		w.since, w.taken, w.worked = asked, nil, 0
@@ -197,8 +194,24 @@ func (w *window) learn(drained int, taken []int, busy bool, asked time.Time) {
 		if n := len(w.taken) - 2*w.slots; n > 0 {
 			w.worked += sum(w.taken[:n])
 			w.taken = w.taken[n:]
+			w.best = max(w.best, rate)
 		}
 		w.rate = max(w.rate, float64(w.worked)/asked.Sub(w.since).Seconds())
+	}
+	if known && w.busy {
+		share := min(1, took/memory.Seconds())
+		switch {
+		case w.rate == 0:
+			w.rate = rate
+		case busy || rate > w.rate:
+			w.rate += share * (min(rate, 2*w.rate) - w.rate)
+		}
+		switch {
+		case w.best == 0:
+			w.best = w.rate
+		case busy:
+			w.best += share * (min(rate, 2*w.rate) - w.best)
+		}
 	}
 	w.read, w.learned, w.busy = asked, asked, busy
 }

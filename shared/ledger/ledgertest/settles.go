@@ -178,7 +178,7 @@ var settles = []testCase{
 		k.equal(k.node(c, "s").Spread, true)
 		next, err := k.SpreadEdges(k.ctx, epoch, e, p.Node("s"), 256, ledger.DeadEdges(""))
 		k.ok(err)
-		k.equal(next, 512)
+		k.equal(next, 384)
 		k.unchanged(func() {
 			_, err := k.SpreadEdges(k.ctx, epoch, e, p.Node("s"), 256, ledger.DeadEdges(""))
 			k.ok(err)

@@ -194,7 +194,7 @@ var starts = []testCase{
 		k.equal([]any{from, open}, []any{256, true})
 		next, err := k.SpreadEntries(k.ctx, epoch, e, p.Entries(), from)
 		k.ok(err)
-		k.equal(next, 512)
+		k.equal(next, 384)
 		k.unchanged(func() { // the part again, as after a lost answer
 			_, err := k.SpreadEntries(k.ctx, epoch, e, p.Entries(), from)
 			k.ok(err)
