@@ -154,9 +154,9 @@ func (l *Ledger) Decide(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.N
 	return err
 }
 
-// spreadChunk is how many nodes one call of spread touches. One call follows the other, so each script of
+// SpreadChunk is how many nodes one call of spread touches. One call follows the other, so each script of
 // somebody else waits for one of them: COSTS.md has what that is.
-const spreadChunk = 128
+const SpreadChunk = 128
 
 // SpreadFrom returns how far a spread has come: the number of successors (or
 // entry nodes, for node "") that are counted, and whether one is under way.
@@ -178,7 +178,7 @@ func (l *Ledger) SpreadFrom(ctx context.Context, e Entry) (int, bool, error) {
 // SpreadEdges counts one more part of a node's decided edges, beginning at
 // successor from; the last part removes the entry.
 func (l *Ledger) SpreadEdges(ctx context.Context, epoch ids.Epoch, e Entry, n *plan.Node, from int, decided Decided) (next int, err error) {
-	next = min(from+spreadChunk, len(n.Successors))
+	next = min(from+SpreadChunk, len(n.Successors))
 	entry := ""
 	if next == len(n.Successors) {
 		entry = e.ID
@@ -190,7 +190,7 @@ func (l *Ledger) SpreadEdges(ctx context.Context, epoch ids.Epoch, e Entry, n *p
 
 // SpreadEntries offers one more part of a cycle's entry nodes.
 func (l *Ledger) SpreadEntries(ctx context.Context, epoch ids.Epoch, e Entry, all []*plan.Node, from int) (next int, err error) {
-	next = min(from+spreadChunk, len(all))
+	next = min(from+SpreadChunk, len(all))
 	entry := ""
 	if next == len(all) {
 		entry = e.ID

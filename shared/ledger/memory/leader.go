@@ -107,7 +107,7 @@ func spreadKey(p place) string {
 
 // SpreadEdges counts one more part of a node's decided edges.
 func (l *Ledger) SpreadEdges(_ context.Context, epoch ids.Epoch, e ledger.Entry, n *plan.Node, from int, decided ledger.Decided) (int, error) {
-	next := min(from+ledger.Chunk, len(n.Successors))
+	next := min(from+ledger.SpreadChunk, len(n.Successors))
 	return next, l.spreadPart(epoch, e, from, next, next == len(n.Successors), func(p place) {
 		l.spreadEdges(p.of(n.ID), n, from, next, decided, ledger.Next{})
 	})
@@ -115,7 +115,7 @@ func (l *Ledger) SpreadEdges(_ context.Context, epoch ids.Epoch, e ledger.Entry,
 
 // SpreadEntries offers one more part of a cycle's entry nodes.
 func (l *Ledger) SpreadEntries(_ context.Context, epoch ids.Epoch, e ledger.Entry, all []*plan.Node, from int) (int, error) {
-	next := min(from+ledger.Chunk, len(all))
+	next := min(from+ledger.SpreadChunk, len(all))
 	return next, l.spreadPart(epoch, e, from, next, next == len(all), func(p place) {
 		for _, n := range all[from:next] {
 			if q := p.of(n.ID); !l.exists(q.node) {
