@@ -115,8 +115,12 @@ func parts(m redis.XMessage) iter.Seq2[string, []string] {
 			f := values(m, name, before)
 			before = f
 			for node := range strings.SplitSeq(f[4], ",") {
-				id, one := m.ID, slices.Clone(f)
-				if one[4] = node; count > 0 {
+				id, one := m.ID, f
+				if len(node) < len(f[4]) {
+					one = slices.Clone(f)
+					one[4] = node
+				}
+				if count > 0 {
 					id += "." + strconv.Itoa(count)
 				}
 				if !yield(id, one) {
