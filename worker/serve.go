@@ -27,7 +27,10 @@ func serve(ctx context.Context, s Settings, log hclog.Logger, register func(*nod
 	if s.Grace == 0 { // asked for: the flag has a default
 		cfg.Grace = -1
 	}
-	if s.Brief == 0 {
+	switch {
+	case s.Brief < 0:
+		return fmt.Errorf("worker settings: brief is %s; it can't be negative", s.Brief)
+	case s.Brief == 0:
 		cfg.Brief = -1
 	}
 	pools, err := rabbit.ParseTypes(s.QueueType, s.PoolQueueTypes)

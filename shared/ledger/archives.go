@@ -39,7 +39,7 @@ func (l *Ledger) CyclesAt(ctx context.Context, f ids.FlowID, numbers []int64) ([
 
 // ArchiveCycles replaces the records of ended cycles of a flow, given with their nodes, by an Archive each.
 // Those that are small are read, and then replaced, together. It may be repeated. Errors: ErrGone,
-// ErrBusy when a cycle has not ended; others are archived all the same.
+// ErrBusy when a cycle has not ended: neither keeps others from being archived. Any other error leaves the rest.
 func (l *Ledger) ArchiveCycles(ctx context.Context, epoch ids.Epoch, cycles []CycleState, nodes [][]ids.NodeID) error {
 	var faults []error
 	for from, to := 0, 0; from < len(cycles); from = to {
@@ -89,8 +89,7 @@ func (l *Ledger) records(ctx context.Context, cycles []CycleState, nodes [][]ids
 				states[i][j] = pipe.HGetAll(ctx, l.nodeKey(c.Flow, c.Cycle, n))
 			}
 		}
-		bytes := c.Raw["output_bytes"]
-		if archives[i].OutputsDropped = number(bytes) > maxArchivedOutputs; !archives[i].OutputsDropped && bytes != "0" {
+		if archives[i].OutputsDropped = number(c.Raw["output_bytes"]) > maxArchivedOutputs; !archives[i].OutputsDropped { // of a torn script there may be some that are not counted
 			outputs[i] = pipe.HGetAll(ctx, l.cycleKey(c.Flow, c.Cycle, "outputs"))
 		}
 	}

@@ -29,7 +29,7 @@ func TestArchiveCycles(t *testing.T) {
 				continue
 			}
 			pipe := l.rdb.Pipeline()
-			pipe.HSet(ctx, l.cycleKey("f", n, "status"), "uuid", uuid.NewString(), "cycle", n, "status", "completed", "revision", 1)
+			pipe.HSet(ctx, l.cycleKey("f", n, "status"), "uuid", uuid.NewString(), "cycle", n, "status", "completed", "revision", 1, "output_bytes", 0) // of a script that tore
 			for _, node := range nodes[i] {
 				pipe.HSet(ctx, l.nodeKey("f", n, node), "status", "succeeded", "worker", fmt.Sprintf("%d-%s", n, node))
 			}

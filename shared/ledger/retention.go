@@ -60,7 +60,7 @@ func (l *Ledger) DeleteArchived(ctx context.Context, epoch ids.Epoch, f ids.Flow
 
 // DeleteCycles removes every record of cycles of a flow, given with their nodes: ended ones, or any
 // of a flow that is being deleted. Those that are small are removed together. It may be
-// repeated. ErrBusy when one has not ended; others are removed all the same. The numbers differ.
+// repeated. ErrBusy when one has not ended, which does not keep others from being removed; any other error leaves the rest. The numbers differ.
 func (l *Ledger) DeleteCycles(ctx context.Context, epoch ids.Epoch, f ids.FlowID, numbers []int64, nodes [][]ids.NodeID) error {
 	var faults []error
 	for from, to := 0, 0; from < len(numbers); from = to {

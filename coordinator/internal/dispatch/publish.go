@@ -67,7 +67,9 @@ func (d *dispatcher) offer(ctx context.Context, p *pool, waiting int) error {
 	}
 	w := &p.window
 	var reads int
-	w.slots, w.workers, reads = d.Fleet.Room(p.name)
+	var slots, workers int
+	slots, workers, reads = d.Fleet.Room(p.name)
+	w.resize(slots, workers)
 	w.forget(time.Now())
 	if d.Depths == nil || p.turns.count == 0 && len(p.ready) <= w.room() {
 		p.beyond = 0

@@ -112,9 +112,18 @@ func (w *window) pack(waiting, most int, held bool) int {
 	return max(1, min(n, most, task.MaxPack))
 }
 
+// resize notes how many slots there are. What slots held that are gone was not worked on: the next answer says nothing
+// of the rate then.
+func (w *window) resize(slots, workers int) {
+	if slots < w.slots {
+		w.read = time.Time{}
+	}
+	w.slots, w.workers = slots, workers
+}
+
 // forget drops a rate that was learned long ago.
 func (w *window) forget(now time.Time) {
-	if w.best > 0 && now.Sub(w.learned) > fresh {
+	if max(w.rate, w.best) > 0 && now.Sub(w.learned) > fresh {
 		w.rate, w.best, w.read = 0, 0, time.Time{}
 	}
 }

@@ -107,7 +107,7 @@ end
 
 -- gather has jot keep its records, and jot_gathered writes them as one entry: an entry for each
 -- is a tenth of what a node costs.
-local function gather() GATHERED = {} end
+local function gather() GATHERED, OF_UUID = {}, nil end
 local function jot_gathered()
   if RUN then end_run() end
   local g = GATHERED

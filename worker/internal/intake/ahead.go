@@ -23,7 +23,7 @@ const (
 	answerIn = time.Second            // a question without an answer by then says nothing
 	lull     = 5                      // looks in a row that found nothing waiting
 	calm     = time.Second            // until messages may wait again after one did in vain
-	haste    = 100 * time.Millisecond // how long a message waits for a place that came to wait
+	haste    = 100 * time.Millisecond // how long what came to wait for a place does: a message, or a claim in line
 )
 
 // lookout decides when messages may wait here for a place, as many as there are places.

@@ -12,7 +12,8 @@ import (
 	"github.com/tradingflow/weather-station/worker/internal/attempt"
 )
 
-// mostWished bounds how many successors a report names, and mostGranted how many it may get.
+// mostWished bounds how many successors a report names, and mostGranted how many it may get, less those of
+// its line that wait for a place: what is beyond goes to the queue, and so to workers that have one.
 const (
 	mostWished  = 8
 	mostGranted = 4
@@ -26,11 +27,12 @@ const (
 )
 
 // wish names the successors of a node that would be welcome here, once its report is in.
-// None is when nothing new is to begin, or when all places are taken, this node came
-// directly itself and its line has had its turn. More than one at a time is when all are brief.
+// None is when nothing new is to begin, when as many of its line wait for a place as may, or when all places are
+// taken, this node came directly itself and its line has had its turn. More than one at a time is when all are brief.
 func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 	q = ledger.Next{Worker: s.Worker, Lease: s.Lease} // also of a report that asks for none: what is alike goes together
-	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil {
+	room := mostGranted - g.line.waits()
+	if s.QueueOnly || r.Status != task.Succeeded || s.taking.Err() != nil || room <= 0 {
 		return q
 	}
 	busy, had := !s.crew.idle(), time.Duration(0)
@@ -60,7 +62,7 @@ func (s *server) wish(g *granted, r attempt.Report) (q ledger.Next) {
 		}
 	}
 	if len(q.Nodes) > 1 && brief {
-		q.Most = mostGranted
+		q.Most = room
 	}
 	return q
 }

@@ -3,7 +3,7 @@
 // slots as there are places, so a worker has no message that another could work on.
 //
 // A task runs at a place. It has the place from before
-// its claim until its handler has returned. Its report goes out then without a place, unless
+// its claim, but for some of the direct hops below, until its handler has returned. Its report goes out then without a place, unless
 // a successor may follow at it, so the next task is claimed meanwhile, in the same round trip as a rule: nodes that end
 // together would else wait for one round trip after the other. As many reports as there
 // are places may be under way; a task that ends while they are keeps its place until one
@@ -34,8 +34,8 @@
 //   - The connection is lost, or the worker: the broker delivers what waited to others, and
 //     nothing of it had begun. A message that is stale by then is claimed all the same, as any is, by
 //     one of those that have it.
-//   - The flow is paused, or its cycle ends: the claim of what waited is refused. Nothing is
-//     claimed before it has a place, so a node that waits here is nobody's.
+//   - The flow is paused, or its cycle ends: the claim of what waited is refused. A message is
+//     claimed when it has a place and not before, so a node that waits here is nobody's.
 //
 // # Messages of several tasks
 //
@@ -87,9 +87,10 @@
 // Why nobody waits long for it: the slot is as busy as its place, so the broker sends nothing
 // for it, and while one more place is idle, what is in the queue has where to go. With all
 // places taken, a task that came by a message is followed by one successor, or the few that came together,
-// which saves a busy cluster half the messages of deep flows and more, and those only while the place was theirs for
+// which saves a busy cluster half the messages of deep flows and more. That goes on only while the place was theirs for
 // less than 30 ms, or 60 ms if they are brief: what waits in the queue waits for two nodes at most where it waited for one, or for
-// that long and a node. A place is kept until the
+// that long and the few that are in line by then. Of a line no more than four wait for a place at a time; what else it lets go
+// is offered to all. A place is kept until the
 // answer to a wish, so there a join is asked for only by those of at most two that let it go.
 //
 // The leader is not needed: whether the flow is paused, the cycle is ending or the component failed

@@ -15,14 +15,14 @@ type line struct {
 	waiting []chan struct{} // who waits longest is first; a place is passed by closing
 }
 
-// waits tells whether somebody waits.
-func (l *line) waits() bool {
+// waits tells how many wait.
+func (l *line) waits() int {
 	if l == nil {
-		return false
+		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waiting) > 0
+	return len(l.waiting)
 }
 
 // join begins to wait.

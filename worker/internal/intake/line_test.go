@@ -253,3 +253,53 @@ func TestALineIsLeftAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestALineIsBounded: where every node lets four others go, most of them are left to the queue, none is
+// handed back, and a message that comes has a place when the line has had its turn.
+func TestALineIsBounded(t *testing.T) {
+	bubble(t, func(w *world) {
+		var mu sync.Mutex
+		granted, began := 0, time.Duration(0)
+		start := time.Now()
+		four := func(n ids.NodeID) (out []plan.Successor) {
+			for i := range 4 {
+				out = append(out, plan.Successor{Target: ids.NodeID(fmt.Sprintf("%s%d", n, i)), InDegree: 1, Edges: []plan.Edge{{SourceHandle: plan.DefaultHandle}}, Direct: "n"})
+			}
+			return out
+		}
+		w.heirs = four("n")
+		w.next = func(c ledger.Completion, q ledger.Next) (claims []ledger.Claim) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, n := range q.Nodes[:min(len(q.Nodes), max(q.Most, 1))] {
+				granted++
+				a := c.Attempt
+				a.Node = n
+				claims = append(claims, ledger.Claim{Attempt: a, Token: q.Token, Node: plan.Node{ID: n, Type: "n", Timeout: time.Hour, Delivery: plan.AtLeastOnce, Successors: four(n)}})
+			}
+			return claims
+		}
+		w.handle("n", takes(500*time.Microsecond))
+		w.handle("m", func(context.Context, *node.Input) (node.Result, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			began = time.Since(start)
+			return node.Result{Stop: true}, nil
+		})
+		w.start(1)
+		w.offer("n")
+		pass(2 * time.Millisecond)
+		w.offer("m")
+		pass(time.Second)
+		if n := w.asked("release"); n != 0 {
+			t.Errorf("%d claims were handed back", n)
+		}
+		mu.Lock()
+		if began == 0 || began > 70*time.Millisecond || granted < 50 {
+			t.Errorf("the message had a place after %s, %d nodes came directly", began, granted)
+		}
+		mu.Unlock()
+		w.stop()
+		w.ends()
+	})
+}

@@ -225,7 +225,7 @@ func (s *server) attempt(g *granted) (next []*granted, how ending) {
 		}
 	}
 	q := s.wish(g, r)
-	keeps := len(q.Nodes) > 0 && !g.line.waits()
+	keeps := len(q.Nodes) > 0 && g.line.waits() == 0
 	if !keeps {
 		defer s.crew.report(s.reports.Done(), g.line)()
 	}
