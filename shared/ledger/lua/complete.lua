@@ -29,13 +29,7 @@ if s[2] == attempt and s[3] == token and s[1] == status then
     local reply = #nodes > 0 and answer_direct(base, flow, nodes, head, ARGV[14], {})
     if reply then
       local ends = str(now_ms() + tonumber(ARGV[5]))
-      for k = #nodes, 1, -1 do
-        if reply[4 + k] then
-          redis.call('ZADD', P .. ':leases', ends, lease_member(flow, n, uuid, nodes[k]))
-        else
-          table.remove(reply, 4 + k)
-        end
-      end
+      for k = 5, #reply do redis.call('ZADD', P .. ':leases', ends, lease_member(flow, n, uuid, reply[k][1])) end
       return reply
     end
   end

@@ -333,8 +333,8 @@ local function weigh(base, i, count, joins)
 end
 
 -- answer_direct reads what claims of nodes' first attempts are answered with: occasion, slot and failure
--- policy of the cycle, then for each node its id, its node of the plan and its inputs; nil where none can be granted, false in the place of one
--- that can't. c are revision, occasion, slot and failure policy of the cycle, own the outputs by node:handle that are about to be written.
+-- policy of the cycle, then for each that can be granted its id, its node of the plan and its inputs; nil where none can. c are
+-- revision, occasion, slot and failure policy of the cycle, own the outputs by node:handle that are about to be written.
 local function answer_direct(base, flow, nodes, c, component, own)
   local asked = {}
   for k = 1, #nodes do
@@ -342,20 +342,19 @@ local function answer_direct(base, flow, nodes, c, component, own)
     asked[3 * k - 2], asked[3 * k - 1], asked[3 * k] = node, node .. ':in', node .. ':component'
   end
   local p = redis.call('HMGET', flow_key(flow, 'plan:' .. c[1]), unpack(asked))
-  local reply, some, fields, at = { 1, c[2], c[3], c[4] or '' }, false, {}, {}
+  local reply, fields, at = { 1, c[2], c[3], c[4] or '' }, {}, {}
   for k = 1, #nodes do
-    local answer = false
     if p[3 * k - 2] and p[3 * k] == component then
-      answer, some = { nodes[k], p[3 * k - 2] }, true
+      local answer = { nodes[k], p[3 * k - 2] }
       for f in string.gmatch(p[3 * k - 1] or '', '[^\n]+') do
         local value = own[f]
         answer[#answer + 1] = value or false
         if value == nil then fields[#fields + 1], at[#at + 1] = f, { answer, #answer } end
       end
+      reply[#reply + 1] = answer
     end
-    reply[4 + k] = answer
   end
-  if not some then return nil end
+  if not reply[5] then return nil end
   for from = 1, #fields, 1000 do
     local values = redis.call('HMGET', base .. ':outputs', unpack(fields, from, math.min(from + 999, #fields)))
     for k = 1, #values do
@@ -377,27 +376,22 @@ local function go_direct(base, flow, n, uuid, w, i, c, component, own)
   for _, m in ipairs(w.moves) do
     if m.ready and #nodes < most and string.find(names, '\n' .. m.node .. '\n', 1, true)
       and (w.fresh or redis.call('EXISTS', node_key(base, m.node)) == 0) then
-      nodes[#nodes + 1], moves[#moves + 1] = m.node, m
+      nodes[#nodes + 1], moves[m.node] = m.node, m
     end
   end
   if #nodes == 0 or redis.call('HGET', flow_key(flow, 'state'), 'status') ~= 'active' then return nil end
   local reply = answer_direct(base, flow, nodes, c, component, own)
   if not reply then return nil end
   local now = now_ms()
-  local ends, from = str(now + tonumber(ARGV[5])), 5
+  local ends = str(now + tonumber(ARGV[5]))
   now = str(now)
-  for k = 1, #nodes do
-    if reply[from] then
-      from = from + 1
-      local node, d = nodes[k], #DIRECT
-      DIRECT[d + 1], DIRECT[d + 2] = ends, lease_member(flow, n, uuid, node)
-      moves[k].start = function()
-        redis.call('HSET', node_key(base, node), 'status', 'running', 'attempt', '1', 'ready_at', now, 'token', ARGV[i],
-          'worker', ARGV[4], 'started_at', now)
-        jot('claim', flow, n, uuid, node, '1', ARGV[i], ARGV[4], 'direct')
-      end
-    else
-      table.remove(reply, from)
+  for k = 5, #reply do
+    local node, d = reply[k][1], #DIRECT
+    DIRECT[d + 1], DIRECT[d + 2] = ends, lease_member(flow, n, uuid, node)
+    moves[node].start = function()
+      redis.call('HSET', node_key(base, node), 'status', 'running', 'attempt', '1', 'ready_at', now, 'token', ARGV[i],
+        'worker', ARGV[4], 'started_at', now)
+      jot('claim', flow, n, uuid, node, '1', ARGV[i], ARGV[4], 'direct')
     end
   end
   return reply

@@ -40,27 +40,16 @@ func (c *crew) try() bool {
 
 // enter takes a place, at once or before one of these comes.
 func (c *crew) enter(over <-chan time.Time, stop <-chan struct{}) bool {
-	if c.try() {
-		return true
-	}
-	select {
-	case c.places <- struct{}{}:
-		c.entered()
-		return true
-	case <-over:
-		return false
-	case <-stop:
-		return false
-	}
+	return c.try() || c.enterOr(nil, over, stop)
 }
 
 // enterOr takes a place, unless one of these comes before: one that was passed on, or an end of the wait.
 func (c *crew) enterOr(passed <-chan struct{}, over <-chan time.Time, stop <-chan struct{}) bool {
 	select {
-	case <-passed:
 	case c.places <- struct{}{}:
 		c.entered()
 		return true
+	case <-passed:
 	case <-over:
 	case <-stop:
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,30 +86,35 @@ func (t *tree) wished(n ids.NodeID) ledger.Next {
 	return t.wishes[n]
 }
 
-// known has a worker run a node of the type, so that it knows how long they take.
-func (w *world) known(t *tree, nodeType string) {
+// grown starts a worker of so many places that knows nodes of type n to be brief. Those that are slow take as long
+// as is said with the function it returns.
+func (w *world) grown(places int, slow func(ids.NodeID) bool) (t *tree, last func(time.Duration)) {
 	w.t.Helper()
-	w.offer(nodeType)
+	var lasts atomic.Int64
+	t = w.grow("n", func(n ids.NodeID) time.Duration {
+		if slow(n) {
+			return time.Duration(lasts.Load())
+		}
+		return 0
+	})
+	w.start(places)
+	w.offer("n")
 	pass(time.Second)
-	if q := t.wished(ids.NodeID(nodeType)); len(q.Nodes) == 0 || q.Most > 1 {
+	if q := t.wished("n"); len(q.Nodes) == 0 || q.Most > 1 {
 		w.t.Errorf("the first node of its type wished %d of %v", q.Most, q.Nodes)
 	}
 	t.again()
+	return t, func(d time.Duration) { lasts.Store(int64(d)) }
 }
+
+func heirs(n ids.NodeID) bool { return n != "n" }
+func onlyB(n ids.NodeID) bool { return n == "b" }
 
 // TestBriefNodesComeTogether: at idle places they run at the same time.
 func TestBriefNodesComeTogether(t *testing.T) {
 	bubble(t, func(w *world) {
-		lasts := time.Duration(0)
-		tr := w.grow("n", func(n ids.NodeID) time.Duration {
-			if n == "n" {
-				return 0
-			}
-			return lasts
-		})
-		w.start(3)
-		w.known(tr, "n")
-		lasts = 20 * time.Millisecond
+		tr, last := w.grown(3, heirs)
+		last(20 * time.Millisecond)
 		w.offer("n")
 		pass(10 * time.Millisecond)
 		tr.runs(t, "n at 0", "b at 0", "c at 0", "d at 0")
@@ -129,16 +135,8 @@ func TestBriefNodesComeTogether(t *testing.T) {
 // report gets that has passed its place on comes after them. The message is theirs until all have ended.
 func TestALineAtOnePlace(t *testing.T) {
 	bubble(t, func(w *world) {
-		lasts := time.Duration(0)
-		tr := w.grow("n", func(n ids.NodeID) time.Duration {
-			if n == "n" {
-				return 0
-			}
-			return lasts
-		})
-		w.start(1)
-		w.known(tr, "n")
-		lasts = 5 * time.Millisecond
+		tr, last := w.grown(1, heirs)
+		last(5 * time.Millisecond)
 		w.offer("n")
 		w.offer("n")
 		pass(time.Second)
@@ -153,16 +151,8 @@ func TestALineAtOnePlace(t *testing.T) {
 // TestAClaimThatFindsNoPlace goes back when the node before it turns out to be long.
 func TestAClaimThatFindsNoPlace(t *testing.T) {
 	bubble(t, func(w *world) {
-		lasts := time.Duration(0)
-		tr := w.grow("n", func(n ids.NodeID) time.Duration {
-			if n == "b" {
-				return lasts
-			}
-			return 0
-		})
-		w.start(1)
-		w.known(tr, "n")
-		lasts = time.Second
+		tr, last := w.grown(1, onlyB)
+		last(time.Second)
 		before := w.asked("release")
 		w.offer("n")
 		pass(99 * time.Millisecond)
@@ -184,18 +174,10 @@ func TestAClaimThatFindsNoPlace(t *testing.T) {
 // TestOthersTakeThePlaceOfALine: a place that is left elsewhere will do, and none is kept twice.
 func TestOthersTakeThePlaceOfALine(t *testing.T) {
 	bubble(t, func(w *world) {
-		lasts := time.Duration(0)
-		tr := w.grow("n", func(n ids.NodeID) time.Duration {
-			if n == "b" {
-				return lasts
-			}
-			return 0
-		})
 		w.handle("other", takes(50*time.Millisecond))
 		w.handle("long", takes(time.Hour))
-		w.start(2)
-		w.known(tr, "n")
-		lasts = time.Second
+		tr, last := w.grown(2, onlyB)
+		last(time.Second)
 		w.offer("other")
 		pass(time.Millisecond)
 		w.offer("n")
@@ -220,30 +202,19 @@ func TestOthersTakeThePlaceOfALine(t *testing.T) {
 func TestALineIsLeftAtTheEnd(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		bubble(t, func(w *world) {
-			lasts := time.Duration(0)
-			tr := w.grow("n", func(n ids.NodeID) time.Duration {
-				if n == "b" {
-					return lasts
-				}
-				return 0
-			})
-			w.start(1)
-			w.known(tr, "n")
-			lasts = 50 * time.Millisecond
+			tr, last := w.grown(1, onlyB)
+			last(50 * time.Millisecond)
 			w.offer("n")
 			pass(10 * time.Millisecond)
 			if killed {
 				close(w.killed)
-			} else {
-				w.stop()
-			}
-			if killed {
 				if err := <-w.done; !errors.Is(err, intake.ErrKilled) {
 					t.Errorf("ended with %v", err)
 				}
 				tr.runs(t, "n at 0", "b at 0")
 				w.back()
 			} else {
+				w.stop()
 				if took := w.ends(); took > 50*time.Millisecond {
 					t.Errorf("took %s to end", took)
 				}
