@@ -387,8 +387,9 @@ local function go_direct(base, flow, n, uuid, w, i, c, component, own)
   now = str(now)
   for k = 5, #reply do
     local node, d = reply[k][1], #DIRECT
+    local move = moves[node]
     DIRECT[d + 1], DIRECT[d + 2] = ends, lease_member(flow, n, uuid, node)
-    moves[node].start = function()
+    move.start = function()
       redis.call('HSET', node_key(base, node), 'status', 'running', 'attempt', '1', 'ready_at', now, 'token', ARGV[i],
         'worker', ARGV[4], 'started_at', now)
       jot('claim', flow, n, uuid, node, '1', ARGV[i], ARGV[4], 'direct')
