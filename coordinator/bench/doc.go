@@ -5,7 +5,8 @@
 // # What is timed
 //
 // A run lasts from the first call that starts a cycle until the end of the last
-// one was seen through the API: that is what a user gets. How long single nodes
+// one was seen through the API: that is what a user gets who runs many cycles over one
+// connection (POST /runs). How long single nodes
 // and cycles took, and how late slots were, stands in the journal, whose instants
 // are those of Redis, in whole milliseconds. For the floor the same is taken from
 // its driver.

@@ -17,5 +17,8 @@
 //   - An id that can't exist is refused before anything is sent; the error is
 //     *ids.Error.
 //
+// Runs, of a Client, runs many cycles over one connection. A call moves on as StartCycle
+// does, and once more at the coordinator whose stream ended, since a stream may end just as it is used.
+//
 // A Client keeps connections open and is safe for use by several goroutines.
 package client

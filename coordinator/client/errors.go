@@ -24,6 +24,11 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s (%s)", p.Detail, p.Code)
 }
 
+// ofAPI is a problem as the API gives it.
+func ofAPI(p api.Problem) *Problem {
+	return &Problem{Status: p.Status, Code: p.Code, Detail: p.Detail, Errors: p.Errors}
+}
+
 // Unreachable says that no coordinator could be reached, or that the
 // connection broke before its answer was whole. In the second case the call may
 // have taken effect.

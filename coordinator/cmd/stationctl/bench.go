@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tradingflow/weather-station/coordinator/api"
 	"github.com/tradingflow/weather-station/coordinator/bench"
 	"github.com/tradingflow/weather-station/coordinator/bench/floor"
 	"github.com/tradingflow/weather-station/coordinator/bench/local"
@@ -70,6 +71,17 @@ type target struct {
 	concludes func() error
 }
 
+// cycles runs cycles over one connection, since the client is not what is to be measured.
+type cycles struct {
+	*client.Client
+	runs *client.Runs
+}
+
+// RunCycle runs a cycle as a Client does.
+func (c cycles) RunCycle(ctx context.Context, flow, key string, wait time.Duration) (api.CycleSummary, error) {
+	return c.runs.RunCycle(ctx, flow, key, wait)
+}
+
 func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	cfg := bench.Config{Queue: c.Queue, Prefix: fmt.Sprintf("bench-%06x", rand.Uint32N(1<<24)), Only: c.Only, Runs: c.Runs, Expire: c.Expire, Load1: local.Load1(),
 		Sizes: bench.Sizes{Chain: c.Chain, Fan: c.Fan, Diamonds: c.Diamonds, Cycles: c.Cycles, Sleeps: c.Sleeps, Sleep: c.Sleep, Concurrency: c.Concurrency,
@@ -89,14 +101,15 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, on.concludes()) }()
-	// Every flow at once waits for its cycle by a call, and keeps its connection.
-	transport := &http.Transport{MaxIdleConnsPerHost: max(c.Diamonds, c.Big/max(c.Small, 1)) + 16, IdleConnTimeout: time.Minute}
+	transport := &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute}
 	cl, err := client.New(on.servers, client.Options{HTTPClient: &http.Client{Timeout: max(a.timeout, 30*time.Second), Transport: transport}, UserAgent: "stationctl/" + version()})
 	if err != nil {
 		return &usageError{err.Error()}
 	}
 	defer cl.Close()
-	cfg.Flows, cfg.Cycles = cl, cl
+	runs := cl.Runs()
+	defer runs.Close()
+	cfg.Flows, cfg.Cycles = cl, cycles{cl, runs}
 	end, err := c.measure(ctx, a, on, &cfg)
 	if err != nil {
 		return err

@@ -12,6 +12,14 @@
 // answer the connection is cut, so a client never takes half an answer for a
 // whole one.
 //
+// A stream of runs (POST /runs) answers each line by a line, and an error is the problem in
+// that line: a bad line, a run that can't be started, or one that panics ends nothing but itself. No
+// more lines are read while 1,024 have no answer. It ends when the client says
+// that there is no more, after two minutes without a line, at a line that is too long, whose end
+// nobody waits for, and when the coordinator stops; what was begun is answered before. When the connection
+// breaks, what waits is given up, and the cycles go on: the client asks again with
+// the same keys.
+//
 // There is no authentication. Requests that a browser sends on behalf of a page
 // of another origin are refused when they would change something, so a page
 // can't drive a coordinator that listens on the loopback address.

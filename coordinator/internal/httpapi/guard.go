@@ -36,7 +36,7 @@ func guard(next http.Handler, log hclog.Logger, timeout time.Duration) http.Hand
 				if tw.status != 0 {
 					panic(http.ErrAbortHandler) // half an answer is out: cut the connection
 				}
-				newProblem(http.StatusInternalServerError, api.CodeInternal, "internal error; the coordinator's log has the cause").write(tw)
+				internalProblem().write(tw)
 			}
 			log.Trace("call answered", "method", r.Method, "path", r.URL.Path, "status", tw.status, "took", time.Since(begin))
 		}()

@@ -50,6 +50,7 @@ func New(cfg Config) (http.Handler, error) {
 	s := &server{api: a, service: cfg.Service, health: cfg.Health, log: cfg.Log, version: cfg.Version, bodyTimeout: cfg.BodyTimeout}
 	s.flows()
 	s.cycles()
+	s.runs()
 	s.cluster()
 	s.verify()
 	s.once()

@@ -104,6 +104,7 @@ func TestDescriptionListsEveryRoute(t *testing.T) {
 		"POST /api/v1/flows/{flow}/resume",
 		"POST /api/v1/leader/transfer",
 		"POST /api/v1/once",
+		"POST /api/v1/runs",
 		"POST /flows/execute",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

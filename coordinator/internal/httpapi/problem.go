@@ -108,8 +108,13 @@ func (s *server) classify(ctx context.Context, operation string, err error) *pro
 		return p
 	default:
 		s.log.Error("call failed", "operation", operation, "error", err)
-		return newProblem(http.StatusInternalServerError, api.CodeInternal, "internal error; the coordinator's log has the cause")
+		return internalProblem()
 	}
+}
+
+// internalProblem is what a client sees of an error that nobody foresaw.
+func internalProblem() *problem {
+	return newProblem(http.StatusInternalServerError, api.CodeInternal, "internal error; the coordinator's log has the cause")
 }
 
 // frameworkStatus maps the statuses that the framework chooses to ours: bad
