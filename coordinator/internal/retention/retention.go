@@ -5,7 +5,9 @@
 // for each would cost as much as the cycle, and ten in one pass share its round
 // trips and scripts. So of a flow up to Slack cycles more than it keeps may be there. Running cycles
 // count but are never touched. Both steps may be repeated and survive a leader's death in the
-// middle: a half-archived cycle is finished by the next pass.
+// middle: a half-archived cycle is finished by the next pass. Cycles are done together; where that fails of
+// more than an outage, each by itself, so that one whose records can't be read or written keeps no other. It is tried again
+// every five seconds.
 package retention
 
 import (
@@ -183,20 +185,23 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 	if err != nil {
 		return err
 	}
+	var faults []error
 	past, whole := max(len(all)-k.cfg.Kept, 0), true
 	for page := range slices.Chunk(all[:past], together) {
-		done, err := k.erase(ctx, f, page, ledger.CycleState.Ended)
-		if err != nil {
+		done, err := k.eraseApart(ctx, f, page, ledger.CycleState.Ended)
+		if ends(err) {
 			return err
 		}
-		whole = whole && done
+		faults = append(faults, err)
+		whole = whole && done == len(page)
 	}
 	old, floor := all[past:max(len(all)-k.cfg.Detailed, past)], k.archivedBelow(f)
 	for page := range slices.Chunk(slices.DeleteFunc(old, func(n int64) bool { return n < floor }), together) {
-		done, err := k.archive(ctx, f, page)
-		if err != nil {
+		done, err := apart(page, func(page []int64) (int, error) { return k.archive(ctx, f, page) })
+		if ends(err) {
 			return err
 		}
+		faults = append(faults, err)
 		if whole && done > 0 {
 			k.archived(f, page[done-1])
 		}
@@ -205,7 +210,7 @@ func (k *Keeper) flow(ctx context.Context, f ids.FlowID) error {
 	if whole { // else the next end may be of one that was passed over
 		k.spares(f, max(k.Detailed()-len(all), 0)+k.cfg.Slack-1)
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // archivedBelow remembers how far a flow is archived, so that a pass reads only
@@ -262,6 +267,17 @@ func (k *Keeper) archive(ctx context.Context, f ids.FlowID, numbers []int64) (do
 	return done, k.cfg.Ledger.ArchiveCycles(ctx, k.cfg.Epoch, todo, nodes)
 }
 
+// eraseApart erases a page of cycles apart.
+func (k *Keeper) eraseApart(ctx context.Context, f ids.FlowID, page []int64, may func(ledger.CycleState) bool) (done int, err error) {
+	return apart(page, func(page []int64) (int, error) {
+		all, err := k.erase(ctx, f, page, may)
+		if !all {
+			return 0, err
+		}
+		return len(page), err
+	})
+}
+
 // erase removes those cycles that are archived, or gone but for their number, and of the others those that
 // may go. It reports whether these were all.
 func (k *Keeper) erase(ctx context.Context, f ids.FlowID, numbers []int64, may func(ledger.CycleState) bool) (all bool, err error) {
@@ -309,40 +325,4 @@ func (k *Keeper) nodes(ctx context.Context, c ledger.CycleState) ([]ids.NodeID, 
 		out[i] = p.Nodes[i].ID
 	}
 	return out, nil
-}
-
-// Purge removes a deleted flow: its cycles, whatever their state, then the rest.
-// entry is the outbox entry that asked for it. A flow that is not being deleted
-// keeps all it has. A deletion may be asked for twice: the second purge waits for
-// the first, so that what it reads is not removed, or made anew, under its hands.
-func (k *Keeper) Purge(ctx context.Context, f ids.FlowID, entry string) error {
-	k.purging.Lock()
-	defer k.purging.Unlock()
-	s, err := k.cfg.Ledger.Flow(ctx, f)
-	if err == nil && s.Status != "deleting" {
-		_, err = k.cfg.Ledger.PurgeFlow(ctx, k.cfg.Epoch, f, entry) // removes the entry alone
-		return err
-	}
-	if err != nil && !errors.Is(err, ledger.ErrGone) {
-		return err
-	}
-	for {
-		all, err := k.cfg.Ledger.CycleNumbers(ctx, f)
-		if err != nil {
-			return err
-		}
-		for page := range slices.Chunk(all, together) {
-			if _, err := k.erase(ctx, f, page, func(ledger.CycleState) bool { return true }); err != nil {
-				return err
-			}
-		}
-		left, err := k.cfg.Ledger.PurgeFlow(ctx, k.cfg.Epoch, f, entry)
-		if err != nil || left == 0 {
-			k.mu.Lock()
-			delete(k.floor, f)
-			delete(k.spare, f)
-			k.mu.Unlock()
-			return err
-		}
-	}
 }

@@ -3,6 +3,7 @@ package retention_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ type store struct {
 	purged   []string // entries
 	nodes    map[int64]int
 	interupt int64 // archiving this cycle fails halfway
+	bad      int64 // nothing can be done with this cycle
 }
 
 func newStore(n int64) *store {
@@ -49,6 +51,10 @@ func (s *store) set(change func()) {
 	defer s.mu.Unlock()
 	change()
 }
+
+var errBad = errors.New("a key has a wrong type")
+
+func (s *store) spoilt(numbers []int64) bool { return s.bad != 0 && slices.Contains(numbers, s.bad) }
 
 func (s *store) Flow(context.Context, ids.FlowID) (ledger.FlowState, error) {
 	s.mu.Lock()
@@ -74,6 +80,9 @@ func (s *store) CycleNumbers(context.Context, ids.FlowID) ([]int64, error) {
 func (s *store) CyclesAt(_ context.Context, _ ids.FlowID, numbers []int64) ([]ledger.CycleState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.spoilt(numbers) {
+		return nil, errBad
+	}
 	s.reads += len(numbers)
 	out := make([]ledger.CycleState, len(numbers))
 	for i, n := range numbers {
@@ -90,7 +99,7 @@ func (s *store) ArchiveCycles(_ context.Context, _ ids.Epoch, cycles []ledger.Cy
 	for i, c := range cycles {
 		if s.interupt == c.Cycle {
 			s.interupt, s.cycles[c.Cycle].Archiving = 0, true
-			return errors.New("crash")
+			return fmt.Errorf("crash: %w", ledger.ErrUnavailable)
 		}
 		s.cycles[c.Cycle].Archived, s.nodes[c.Cycle] = true, len(nodes[i])
 	}
@@ -100,6 +109,9 @@ func (s *store) ArchiveCycles(_ context.Context, _ ids.Epoch, cycles []ledger.Cy
 func (s *store) DeleteArchived(_ context.Context, _ ids.Epoch, _ ids.FlowID, numbers []int64) (others []int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.spoilt(numbers) {
+		return nil, errBad
+	}
 	for _, n := range numbers {
 		if c := s.cycles[n]; c != nil && !c.Archived {
 			others = append(others, n)
@@ -302,6 +314,28 @@ func TestAHalfArchivedCycleIsFinished(t *testing.T) {
 	})
 }
 
+// TestABadCycleKeepsNoOther: it is tried again, and the others are archived and removed; once it is well, it is too.
+func TestABadCycleKeepsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(40)
+		s.bad = 20 // is to be removed
+		k := keep(t, s)
+		k.Tidy("f")
+		want(t, s, []int64{20, 38, 39, 40}, []int64{35, 36, 37})
+		s.set(func() {
+			s.bad = 41 // is to be archived
+			for n := range int64(5) {
+				s.cycles[41+n] = &ledger.CycleState{UUID: uuid.New(), Flow: "f", Cycle: 41 + n, Status: "completed", Revision: 1}
+			}
+		})
+		<-time.After(6 * time.Second)
+		want(t, s, []int64{41, 43, 44, 45}, []int64{40, 42})
+		s.set(func() { s.bad = 0 })
+		<-time.After(6 * time.Second)
+		want(t, s, []int64{43, 44, 45}, []int64{40, 41, 42})
+	})
+}
+
 // TestAnOutageIsWaitedOut: no flow's pass is forgotten, and nothing spins.
 func TestAnOutageIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -350,6 +384,23 @@ func TestPurge(t *testing.T) {
 
 // TestPurgeOfAFlowMadeAgain: an entry that is met late removes nothing of the flow
 // that has the id now.
+// TestPurgeWithABadCycle: it alone is left, and the flow, until it is well.
+func TestPurgeWithABadCycle(t *testing.T) {
+	s := newStore(40)
+	s.flow, s.bad = "deleting", 20
+	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Log: hclog.NewNullLogger()})
+	if err := k.Purge(t.Context(), "f", "e1"); !errors.Is(err, errBad) {
+		t.Errorf("Purge returned %v", err)
+	}
+	if whole, _ := s.shape(); !slices.Equal(whole, []int64{20}) || s.flow != "deleting" {
+		t.Errorf("left are %v of a flow that is %q", whole, s.flow)
+	}
+	s.bad = 0
+	if err := k.Purge(t.Context(), "f", "e1"); err != nil || s.flow != "" {
+		t.Errorf("Purge returned %v, the flow is %q", err, s.flow)
+	}
+}
+
 func TestPurgeOfAFlowMadeAgain(t *testing.T) {
 	s := newStore(5)
 	k := retention.New(retention.Config{Ledger: s, Plans: s, Epoch: 1, Log: hclog.NewNullLogger()})
