@@ -17,8 +17,9 @@
 //   - An id that can't exist is refused before anything is sent; the error is
 //     *ids.Error.
 //
-// Runs, of a Client, runs many cycles over one connection. A call moves on as StartCycle
-// does, and once more at the coordinator whose stream ended, since a stream may end just as it is used.
+// Runs, of a Client, runs many cycles over one connection. A run moves on as StartCycle
+// does; when a stream ends without its answer it is asked once more where it was, since a stream may end just as it is
+// used. A coordinator that stops, or can't start one run now, gets no new ones; those that it has begun are awaited.
 //
 // A Client keeps connections open and is safe for use by several goroutines.
 package client

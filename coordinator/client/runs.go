@@ -24,8 +24,11 @@ const (
 	overdue       = 30 * time.Second // after the wait that was asked for, until a stream counts as broken
 )
 
-// errClosed is how a stream ends that Close ended.
-var errClosed = errors.New("runs are closed")
+// How a stream ends that this side ends.
+var (
+	errClosed = errors.New("runs are closed")
+	errLeft   = errors.New("the coordinator was left for the next") // and nothing waits for it any more
+)
 
 // Runs runs many cycles over one connection. Its RunCycle means what a Client's does, and costs client and coordinator
 // a fraction of it where many wait at the same time: lines that wait are sent together, and so are answers.
@@ -52,7 +55,9 @@ func (c *Client) Runs() *Runs {
 
 // Close ends the connection. Calls that wait end with an error; their cycles go on.
 func (r *Runs) Close() {
+	r.mu.Lock() // no stream begins meanwhile
 	r.end(errClosed)
+	r.mu.Unlock()
 	r.streams.Wait()
 }
 
@@ -72,7 +77,8 @@ func (r *Runs) RunCycle(ctx context.Context, flow, key string, wait time.Duratio
 	q := api.Run{FlowID: flow, Key: key, WaitSeconds: wait.Seconds()}
 	var tried []string
 	var failed error
-	for range len(r.client.bases) + 1 { // one more: a stream may end just as it is used
+	again := true // once: a stream may end just as it is used
+	for len(tried) < len(r.client.bases) {
 		st, err := r.stream()
 		if err != nil {
 			return api.CycleSummary{}, fmt.Errorf("run cycle of %s: %w", flow, err)
@@ -85,8 +91,14 @@ func (r *Runs) RunCycle(ctx context.Context, flow, key string, wait time.Duratio
 		case ctx.Err() != nil:
 			return out, fmt.Errorf("run cycle of %s: %w", flow, context.Cause(ctx))
 		}
-		tried, failed = append(tried, st.base), err
 		r.leave(st)
+		switch {
+		case errors.Is(err, errLeft): // it was not asked
+		case problem == nil && again:
+			again = false
+		default:
+			tried, failed = append(tried, st.base), err
+		}
 	}
 	var problem *Problem
 	if errors.As(failed, &problem) {
@@ -105,18 +117,25 @@ func (r *Runs) stream() (*runStream, error) {
 	if r.last == nil || r.last.over() {
 		st := &runStream{base: r.client.bases[int(r.client.preferred.Load())], lines: make(chan []byte, 256), ended: make(chan struct{}), waiting: map[int64]chan api.RunAnswer{}}
 		st.ctx, st.cancel = context.WithCancelCause(r.ctx)
+		st.leave = func() { r.leave(st) }
 		r.last = st
 		r.streams.Go(func() { st.serve(r.http, r.client.userAgent) })
 	}
 	return r.last, nil
 }
 
-// leave has the next stream be of another coordinator. The runs that are answered there yet are.
+// leave has the next stream be of another coordinator. Runs that wait for answers of this one go on, and it ends after them.
 func (r *Runs) leave(st *runStream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last == st {
+	if r.last == st && r.ctx.Err() == nil {
 		r.last = nil
+		st.mu.Lock()
+		st.left = true
+		if len(st.waiting) == 0 {
+			st.cancel(errLeft)
+		}
+		st.mu.Unlock()
 		n := int32(len(r.client.bases))
 		if was := r.client.preferred.Load(); r.client.bases[was] == st.base {
 			r.client.preferred.CompareAndSwap(was, (was+1)%n)
@@ -129,12 +148,15 @@ type runStream struct {
 	base   string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	leave  func()
 	lines  chan []byte   // to be sent
 	ended  chan struct{} // closed when the stream has ended; err says why
 	err    error
 
 	mu      sync.Mutex
 	asked   int64
+	left    bool      // no more are asked here
+	heard   time.Time // when the last answer came
 	waiting map[int64]chan api.RunAnswer
 }
 
@@ -159,6 +181,9 @@ func (st *runStream) ask(ctx context.Context, q api.Run, wait time.Duration) (ap
 	defer func() {
 		st.mu.Lock()
 		delete(st.waiting, q.ID)
+		if st.left && len(st.waiting) == 0 {
+			st.cancel(errLeft)
+		}
 		st.mu.Unlock()
 	}()
 	line, err := json.Marshal(q)
@@ -166,7 +191,8 @@ func (st *runStream) ask(ctx context.Context, q api.Run, wait time.Duration) (ap
 		return api.CycleSummary{}, fmt.Errorf("encode run: %w", err)
 	}
 	line = append(line, '\n')
-	late := time.NewTimer(wait + overdue)
+	due, asked := min(max(wait, 0), time.Minute)+overdue, time.Now()
+	late := time.NewTimer(due)
 	defer late.Stop()
 	lines := st.lines
 	for {
@@ -183,6 +209,13 @@ func (st *runStream) ask(ctx context.Context, q api.Run, wait time.Duration) (ap
 				return api.CycleSummary{}, st.err
 			}
 		case <-late.C:
+			st.mu.Lock()
+			silent := time.Since(st.heard)
+			st.mu.Unlock()
+			if silent = min(silent, time.Since(asked)); silent < due { // others are answered: it waits for its turn
+				late.Reset(due - silent)
+				continue
+			}
 			st.cancel(fmt.Errorf("no answer %s after it was due", overdue))
 			late.Reset(overdue) // the stream is about to end
 		case <-ctx.Done():
@@ -194,7 +227,9 @@ func (st *runStream) ask(ctx context.Context, q api.Run, wait time.Duration) (ap
 func cycleOf(a api.RunAnswer) (api.CycleSummary, error) {
 	switch {
 	case a.Problem != nil:
-		return api.CycleSummary{}, ofAPI(*a.Problem)
+		p := ofAPI(*a.Problem)
+		p.RetryAfter = time.Duration(a.RetryAfterSeconds * float64(time.Second))
+		return api.CycleSummary{}, p
 	case a.Cycle == nil:
 		return api.CycleSummary{}, &Problem{Status: http.StatusOK, Detail: "the answer is not what the API gives: it has no cycle and no problem"}
 	}
@@ -272,11 +307,16 @@ func (st *runStream) receive(hc *http.Client, userAgent string, body io.Reader) 
 		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
 			return &Problem{Status: resp.StatusCode, Detail: "the answer is not what the API gives: " + err.Error()}
 		}
+		if a.Ends {
+			st.leave()
+			continue
+		}
 		if a.ID == 0 && a.Problem != nil { // of no run: nobody knows which
 			return fmt.Errorf("a line was refused: %w", errors.New(a.Problem.Detail))
 		}
 		st.mu.Lock()
 		answered := st.waiting[a.ID]
+		st.heard = time.Now()
 		delete(st.waiting, a.ID)
 		st.mu.Unlock()
 		if answered != nil { // else nobody waits any more

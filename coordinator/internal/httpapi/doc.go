@@ -16,9 +16,11 @@
 // that line: a bad line, a run that can't be started, or one that panics ends nothing but itself. No
 // more lines are read while 1,024 have no answer. It ends when the client says
 // that there is no more, after two minutes without a line, at a line that is too long, whose end
-// nobody waits for, and when the coordinator stops; what was begun is answered before. When the connection
-// breaks, what waits is given up, and the cycles go on: the client asks again with
-// the same keys.
+// nobody waits for, and when the coordinator stops. Where it is not the client who ends it, a line says so, on which a client
+// goes elsewhere with new runs; what was begun is answered yet, within the grace that a coordinator that stops gives. When the
+// connection breaks, when a client takes in nothing for half a minute, or when that grace is over, what waits is given up, and the
+// cycles go on: the client asks again with the same keys. The connection is closed behind a stream: what
+// comes after its end is no request. A proxy that keeps bodies back until they are whole lets no stream begin.
 //
 // There is no authentication. Requests that a browser sends on behalf of a page
 // of another origin are refused when they would change something, so a page

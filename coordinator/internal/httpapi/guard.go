@@ -14,7 +14,7 @@ import (
 )
 
 // guard stands before every route: it ends a panic with its request, sets the
-// deadline of the call, and refuses writes that come from pages of another
+// deadline of the call, which is later for one that waits, and refuses writes that come from pages of another
 // origin.
 func guard(next http.Handler, log hclog.Logger, timeout time.Duration) http.Handler {
 	origins := http.NewCrossOriginProtection()
@@ -25,7 +25,7 @@ func guard(next http.Handler, log hclog.Logger, timeout time.Duration) http.Hand
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		tw := &trackingWriter{ResponseWriter: w}
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), connectionKey{}, r.Context()), timeout+waits(r))
 		defer cancel()
 		defer func() {
 			if cause := recover(); cause != nil {

@@ -29,8 +29,9 @@ const (
 	maxRunLine  = 4096             // bytes
 	maxOpenRuns = 1024             // that have no answer yet; no more lines are read then
 	runsIdle    = 2 * time.Minute  // without a line, until no more are waited for
+	runsLate    = time.Second      // for lines that come after the end
 	runsStuck   = 30 * time.Second // for a client to take in answers
-	maxRunWait  = 60.0             // seconds
+	maxWait     = 60.0             // seconds, for the end of a cycle
 )
 
 var keyPattern = regexp.MustCompile(`^[!-~]{0,128}$`)
@@ -83,56 +84,71 @@ func (s *server) stream(r *http.Request, w http.ResponseWriter) {
 		return
 	}
 	w.Header().Set("Content-Type", api.LinesType)
+	w.Header().Set("Connection", "close") // what is left of the body is no request
 	w.WriteHeader(http.StatusOK)
 	if err := st.flush(); err != nil {
 		return
 	}
 	var writer sync.WaitGroup
 	writer.Go(func() { st.write(w) })
-	stop := context.AfterFunc(stopping(r.Context()), func() { _ = st.rc.SetReadDeadline(time.Now()) })
-	if err := st.read(r.Body); err != nil {
+	noMore := func() { _ = st.rc.SetReadDeadline(time.Now()) }
+	defer context.AfterFunc(lifetime(r.Context(), cutKey{}), cut)()
+	stops, breaks := context.AfterFunc(lifetime(r.Context(), stoppingKey{}), noMore), context.AfterFunc(ctx, noMore)
+	whole, err := st.read(r.Body)
+	stops()
+	breaks()
+	switch {
+	case err != nil:
 		cut() // the client has gone away
+	case whole:
+		_ = st.rc.SetReadDeadline(time.Time{}) // the server reads on, to notice when the client goes away
+		defer context.AfterFunc(lifetime(r.Context(), connectionKey{}), cut)()
+	default:
+		st.answer(api.RunAnswer{Ends: true})
+		_ = st.rc.SetReadDeadline(time.Now().Add(runsLate)) // for what is on its way: a connection that is closed before it is read breaks, and answers with it
 	}
-	stop()
 	st.calls.Wait()
 	close(st.answers)
 	writer.Wait()
 	_ = st.rc.SetWriteDeadline(time.Now().Add(runsStuck)) // for the end of the answer
 }
 
-// read starts what the lines ask for, until there are no more. It returns an error when the connection breaks.
-func (st *runStream) read(body io.Reader) error {
+// read starts what the lines ask for, until there are no more: whole says that the client has no more, an error that the connection
+// broke.
+func (st *runStream) read(body io.Reader) (whole bool, err error) {
 	lines := bufio.NewReaderSize(body, maxRunLine)
 	for n := 1; ; n++ {
-		if lines.Buffered() == 0 {
+		if b, _ := lines.Peek(lines.Buffered()); bytes.IndexByte(b, '\n') < 0 { // it is read on
 			if err := st.rc.SetReadDeadline(time.Now().Add(runsIdle)); err != nil {
-				return err
+				return false, err
 			}
 			if st.stops() { // its deadline may have come before this one
-				return nil
+				return false, nil
 			}
 		}
 		line, err := lines.ReadSlice('\n')
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			st.answer(api.RunAnswer{Problem: lineProblem(n, "", fmt.Sprintf("longer than %d bytes; the stream ends here", maxRunLine))})
-			return nil
+			return false, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil
+			return false, nil
 		case err != nil && !errors.Is(err, io.EOF):
-			return err
+			return false, err
 		}
 		if trimmed := bytes.TrimSpace(line); len(trimmed) > 0 {
 			st.begin(n, trimmed)
 		}
 		if err != nil {
-			return nil
+			return true, nil
 		}
 	}
 }
 
-// stops reports whether the coordinator is about to stop.
-func (st *runStream) stops() bool { return stopping(st.ctx).Err() != nil }
+// stops reports whether no more lines are to be read.
+func (st *runStream) stops() bool {
+	return st.ctx.Err() != nil || lifetime(st.ctx, stoppingKey{}).Err() != nil
+}
 
 // begin starts what a line asks for.
 func (st *runStream) begin(n int, line []byte) {
@@ -175,7 +191,8 @@ func (st *runStream) run(flow ids.FlowID, q api.Run) (out api.RunAnswer) {
 		c, err = st.server.service.StartCycle(st.ctx, flow, q.Key)
 	}
 	if err != nil {
-		out.Problem = &st.server.problemOf(st.ctx, "run-cycles", false, err).Problem
+		p := st.server.problemOf(st.ctx, "run-cycles", false, err)
+		out.Problem, out.RetryAfterSeconds = &p.Problem, p.retryAfter.Seconds()
 	} else {
 		out.Cycle = &c
 	}
@@ -225,8 +242,8 @@ func checkRun(n int, q api.Run) (flow ids.FlowID, faults []api.Fault) {
 	if !keyPattern.MatchString(q.Key) {
 		faults = append(faults, api.Fault{Code: api.CodeInvalidRequest, Place: linePlace(n, "key"), Message: "want at most 128 printable ASCII characters without spaces"})
 	}
-	if !(q.WaitSeconds >= 0 && q.WaitSeconds <= maxRunWait) {
-		faults = append(faults, api.Fault{Code: api.CodeInvalidRequest, Place: linePlace(n, "wait_seconds"), Message: fmt.Sprintf("want 0 to %g", maxRunWait)})
+	if !(q.WaitSeconds >= 0 && q.WaitSeconds <= maxWait) {
+		faults = append(faults, api.Fault{Code: api.CodeInvalidRequest, Place: linePlace(n, "wait_seconds"), Message: fmt.Sprintf("want 0 to %g", maxWait)})
 	}
 	return flow, faults
 }

@@ -191,6 +191,9 @@ func TestBadRuns(t *testing.T) {
 	if a := r.hear(); a.ID != 0 || a.Problem == nil || !strings.Contains(a.Problem.Detail, "line[9]: longer than 4096 bytes") {
 		t.Errorf("a line that is too long: %+v", a)
 	}
+	if a := r.hear(); !a.Ends {
+		t.Errorf("after a line that is too long: %+v", a)
+	}
 	r.silent()
 	if calls := s.Calls(); !slices.Equal(calls, []string{"RunCycle"}) {
 		t.Errorf("the service was called: %v", calls)
@@ -219,6 +222,9 @@ func TestRunsEndWhenTheServerStops(t *testing.T) {
 	r.say(`{"id": 1, "flow_id": "btc", "wait_seconds": 10}`)
 	<-entered
 	r.stop()
+	if a := r.hear(); !a.Ends {
+		t.Errorf("a coordinator that stops says %+v", a)
+	}
 	close(release)
 	if a := r.hear(); a.ID != 1 || a.Cycle == nil {
 		t.Errorf("answered %+v", a)

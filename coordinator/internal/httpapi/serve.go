@@ -11,18 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// stoppingKey is the key of the context that ends when the server is asked to stop.
-type stoppingKey struct{}
-
-// stopping returns a context that ends when the server that serves a call, whose context is ctx, is asked to stop. Calls
-// may finish then, and those without an end of their own have to.
-func stopping(ctx context.Context) context.Context {
-	if s, ok := ctx.Value(stoppingKey{}).(context.Context); ok {
-		return s
-	}
-	return context.Background()
-}
-
 // Serve answers requests on the listener until ctx ends, then lets calls in
 // hand finish for up to grace (0 = 5 s) and cuts the rest. It closes the
 // listener, and returns nil after an ordered end.
@@ -30,6 +18,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log hclog.Logger
 	if grace <= 0 {
 		grace = 5 * time.Second
 	}
+	cut, cutAll := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutAll()
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -37,10 +27,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log hclog.Logger
 		WriteTimeout:      90 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		BaseContext: func(net.Listener) context.Context {
-			return context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx)
-		},
-		ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		BaseContext:       func(net.Listener) context.Context { return served(ctx, cut) },
+		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
