@@ -18,7 +18,7 @@
 //     *ids.Error.
 //
 // Runs, of a Client, runs many cycles over one connection. A run moves on as StartCycle
-// does; when a stream ends without its answer it is asked once more where it was, since a stream may end just as it is
+// does, and has one try more when a stream ends without its answer, since a stream may end just as it is
 // used. A coordinator that stops, or can't start one run now, gets no new ones; those that it has begun are awaited.
 //
 // A Client keeps connections open and is safe for use by several goroutines.
