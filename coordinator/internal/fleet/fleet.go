@@ -1,6 +1,8 @@
 // Package fleet knows which workers live and what they carry, for the leader:
 // it reads their records once a second while there is anything to decide by
 // them, and brings held offers back when a worker that can take them appears.
+// It looks sooner when a pool is asked for of which it knows no worker: until the first one is known, messages hold a
+// node each, and a burst in a pool whose workers have just come would go by so for a second.
 package fleet
 
 import (
@@ -31,7 +33,8 @@ type Fleet struct {
 	paused func(f ids.FlowID) bool
 	lost   func()
 	log    hclog.Logger
-	vigil  *Vigil // hears who lives; may be nil
+	vigil  *Vigil        // hears who lives; may be nil
+	missed chan struct{} // somebody asked for a pool of no known workers
 
 	mu      sync.RWMutex
 	workers []ledger.Worker
@@ -49,7 +52,7 @@ type room struct {
 // New makes a fleet of no workers. paused tells whether a flow is held; lost
 // hears of workers whose record ran out.
 func New(l Ledger, paused func(f ids.FlowID) bool, lost func(), log hclog.Logger) *Fleet {
-	return &Fleet{ledger: l, paused: paused, lost: lost, log: log}
+	return &Fleet{ledger: l, paused: paused, lost: lost, log: log, missed: make(chan struct{}, 1)}
 }
 
 // Tell has a vigil hear who lives. Call it before Run.
@@ -77,11 +80,17 @@ func (f *Fleet) Carries(pool, nodeType string) bool {
 
 // Room tells how many slots the workers of a pool have, how many workers they are, but for those
 // that drain, and how many tasks of one message each of them reads, as of the last refresh; 0 slots
-// when there are none or it is not known.
+// when there are none or it is not known; then they are looked for soon.
 func (f *Fleet) Room(pool string) (slots, workers, pack int) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	r := f.room[pool]
+	if r.slots == 0 {
+		select {
+		case f.missed <- struct{}{}:
+		default:
+		}
+	}
 	return r.slots, r.workers, r.pack
 }
 
@@ -124,17 +133,32 @@ func (f *Fleet) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Run refreshes every interval and releases what the workers can take by then,
-// until ctx ends or the epoch is fenced, which it returns.
+// soon is how long after a look the next one may come that somebody waits for; twice as long after each, until the
+// next one that is due.
+const soon = 50 * time.Millisecond
+
+// Run refreshes every interval, and sooner when it is asked for workers it does not know of, and releases what the workers
+// can take by then, until ctx ends or the epoch is fenced, which it returns.
 func (f *Fleet) Run(ctx context.Context, epoch ids.Epoch, every time.Duration) error {
 	t := time.NewTicker(every)
 	defer t.Stop()
-	for {
+	for pause := soon; ; {
 		if err := f.step(ctx, epoch); ledger.Fenced(err) {
 			return err
 		}
+		looked := time.Now()
 		select {
 		case <-t.C:
+			pause = soon
+		case <-f.missed:
+			select {
+			case <-time.After(time.Until(looked.Add(pause))):
+				pause *= 2
+			case <-t.C:
+				pause = soon
+			case <-ctx.Done():
+				return nil
+			}
 		case <-ctx.Done():
 			return nil
 		}

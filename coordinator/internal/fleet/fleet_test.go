@@ -27,6 +27,7 @@ type yard struct {
 	released []string
 	pruned   []string
 	err      error
+	looks    int
 }
 
 func (y *yard) set(change func()) {
@@ -38,6 +39,7 @@ func (y *yard) set(change func()) {
 func (y *yard) Workers(context.Context) ([]ledger.Worker, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	y.looks++
 	return slices.Clone(y.workers), y.err
 }
 
