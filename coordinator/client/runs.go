@@ -312,7 +312,7 @@ func (st *runStream) receive(hc *http.Client, userAgent string, body io.Reader) 
 			continue
 		}
 		if a.ID == 0 && a.Problem != nil { // of no run: nobody knows which
-			return fmt.Errorf("a line was refused: %w", errors.New(a.Problem.Detail))
+			return fmt.Errorf("a line was refused: %s", a.Problem.Detail)
 		}
 		st.mu.Lock()
 		answered := st.waiting[a.ID]

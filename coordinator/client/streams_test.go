@@ -28,7 +28,7 @@ import (
 func TestRunsThatCantStartKeepNoConnections(t *testing.T) {
 	s := httpapitest.New()
 	s.OnRunCycle = func(context.Context, ids.FlowID, string, time.Duration) (api.CycleSummary, error) {
-		return api.CycleSummary{}, &httpapi.Unavailable{What: "redis 1"}
+		return api.CycleSummary{}, &httpapi.Unavailable{What: "redis"}
 	}
 	srv := httptest.NewUnstartedServer(httpapitest.Handler(s))
 	var open atomic.Int64

@@ -30,8 +30,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestRoomIsLookedForSoon: workers that have come are known in a tenth of a second to who asks for them, not only at the next
-// look; and nobody who asks in vain has them looked for at each question.
+// TestRoomIsLookedForSoon: workers that have come are known soon to who asks for them, not only at the next
+// look that is due; and nobody who asks in vain has them looked for at each question.
 func TestRoomIsLookedForSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := &yard{}

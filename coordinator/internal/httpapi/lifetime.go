@@ -29,6 +29,9 @@ func lifetime(ctx context.Context, key any) context.Context {
 	return context.Background()
 }
 
+// maxWait is how long a call may wait for the end of a cycle, in seconds.
+const maxWait = 60.0
+
 // waits is how long a call asks to wait for the end of a cycle: it has so much longer.
 func waits(r *http.Request) time.Duration {
 	if r.URL.RawQuery == "" {

@@ -31,7 +31,6 @@ const (
 	runsIdle    = 2 * time.Minute  // without a line, until no more are waited for
 	runsLate    = time.Second      // for lines that come after the end
 	runsStuck   = 30 * time.Second // for a client to take in answers
-	maxWait     = 60.0             // seconds, for the end of a cycle
 )
 
 var keyPattern = regexp.MustCompile(`^[!-~]{0,128}$`)
@@ -86,7 +85,7 @@ func (s *server) stream(r *http.Request, w http.ResponseWriter) {
 	w.Header().Set("Content-Type", api.LinesType)
 	w.Header().Set("Connection", "close") // what is left of the body is no request
 	w.WriteHeader(http.StatusOK)
-	if err := st.flush(); err != nil {
+	if err := st.rc.Flush(); err != nil {
 		return
 	}
 	var writer sync.WaitGroup
@@ -225,13 +224,11 @@ func (st *runStream) write(w io.Writer) {
 		_ = st.rc.SetWriteDeadline(time.Now().Add(runsStuck))
 		if _, err := w.Write(lines.Bytes()); err != nil {
 			st.cut()
-		} else if st.flush() != nil {
+		} else if st.rc.Flush() != nil {
 			st.cut()
 		}
 	}
 }
-
-func (st *runStream) flush() error { return st.rc.Flush() }
 
 // checkRun names all that is wrong with what line n asks for.
 func checkRun(n int, q api.Run) (flow ids.FlowID, faults []api.Fault) {
